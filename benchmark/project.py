@@ -1,0 +1,196 @@
+"""A project: a folder with `tasks/`, `model_specs/` and `results/`; this repository is the first one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from benchmark.errors import BenchError, Problems, did_you_mean
+from benchmark.files import hash_json, hash_tree, shown
+from benchmark.specs import BenchmarkSpec, DomainSpec, ModelSpec, read_spec
+
+
+def builtin_root() -> Path:
+    """The folder of the project that comes with the package (in a checkout: the repository)."""
+    here = Path(__file__).resolve().parent
+    packed = here / "_builtin"
+    return packed if packed.is_dir() else here.parent
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain's specification and its folders."""
+
+    name: str
+    spec: DomainSpec
+    folder: Path
+    results: Path
+
+    @property
+    def task_name(self) -> str:
+        """The stem of its MTEB tasks: `structured_finance` -> `StructuredFinance`."""
+        words = self.name.replace("-", "_").replace(".", "_").split("_")
+        return self.spec.task_name or "".join(word[:1].upper() + word[1:] for word in words)
+
+    @property
+    def documents(self) -> Path:
+        """The folder of source documents."""
+        return self.folder / self.spec.documents
+
+    @property
+    def questions(self) -> Path:
+        """The file of hand-made questions."""
+        return self.folder / self.spec.questions
+
+    @property
+    def chunks(self) -> Path:
+        """Where the ingest stage writes."""
+        return self.results / "chunks"
+
+    @property
+    def testset(self) -> Path:
+        """Where the testset stage writes."""
+        return self.results / "testset"
+
+    @property
+    def candidates(self) -> Path:
+        """Where the candidates of the reranking task are kept."""
+        return self.results / "candidates"
+
+    @property
+    def synthetic(self) -> Path:
+        """Where the generate stage writes."""
+        return self.results / "synthetic"
+
+    @property
+    def journal(self) -> Path:
+        """Every answer that a language model gave for this domain, in SQLite."""
+        return self.results / "journal.sqlite"
+
+    @property
+    def replay(self) -> Path:
+        """Answers that ride with the project so that its demonstration needs no language model."""
+        return self.folder / "journal.jsonl"
+
+    def model(self, name: str) -> Path:
+        """Where a training run of this name writes its weights."""
+        return self.results / "models" / name
+
+    def run(self, task: str, spec: str) -> Path:
+        """Where the ranking of a spec for a task (`retrieval` or `reranking`) is kept."""
+        return self.results / "runs" / task / spec
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `tasks/`, `model_specs/` and `results/`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Project":
+        """The project at `start` or in the nearest folder above it.
+
+        Raises:
+            BenchError: No folder with `tasks/` and `model_specs/` there.
+        """
+        here = (start or Path.cwd()).resolve()
+        if start is not None and not here.is_dir():
+            raise BenchError(f"{shown(start)}: no such folder")
+        for folder in (here, *here.parents):
+            if (folder / "tasks").is_dir() and (folder / "model_specs").is_dir():
+                return cls(folder)
+        raise BenchError(
+            f"{shown(here)}: not a project (no tasks/ and model_specs/ here or above); "
+            "make one with: domainbench init FOLDER"
+        )
+
+    @property
+    def specs_folder(self) -> Path:
+        """Where model specs stand."""
+        return self.root / "model_specs"
+
+    @cached_property
+    def domain_names(self) -> tuple[str, ...]:
+        """Names of all domains (folders with a domain.yaml), sorted."""
+        return tuple(sorted(path.parent.name for path in (self.root / "tasks").glob("*/domain.yaml")))
+
+    def domain(self, name: str) -> Domain:
+        """Read a domain's specification.
+
+        Raises:
+            BenchError: No such domain, or mistakes in its domain.yaml.
+        """
+        if name not in self.domain_names:
+            raise BenchError(f"tasks/{name}/domain.yaml: no such domain; {did_you_mean(name, self.domain_names)}")
+        folder = self.root / "tasks" / name
+        return Domain(name, read_spec(DomainSpec, folder / "domain.yaml"), folder, self.root / "results" / name)
+
+    @property
+    def spec_names(self) -> tuple[str, ...]:
+        """Names of all model specs, sorted; a name keeps its dots (bge-small-en-v1.5)."""
+        return tuple(sorted(path.name.removesuffix(".yaml") for path in self.specs_folder.glob("*.yaml")))
+
+    def model_spec(self, name: str) -> ModelSpec:
+        """Read a model spec.
+
+        Raises:
+            BenchError: No such spec, or mistakes in it.
+        """
+        if name not in self.spec_names:
+            raise BenchError(f"model_specs/{name}.yaml: no such model spec; {did_you_mean(name, self.spec_names)}")
+        return read_spec(ModelSpec, self.specs_folder / f"{name}.yaml")
+
+    def benchmark(self, path: Path) -> BenchmarkSpec:
+        """Read a benchmark file and check that every name in it leads somewhere; all mistakes at once.
+
+        Raises:
+            BenchError: One line for each mistake.
+        """
+        spec = read_spec(BenchmarkSpec, path)
+        problems = Problems()
+        emitted = {run.name for run in spec.finetune}
+        if len(spec.domains) > 1 and spec.finetune:
+            problems.add(
+                f"{shown(path)}: 'finetune' with several domains would write one name twice; use a file per domain"
+            )
+        for name in spec.domains:
+            try:
+                self.domain(name)
+            except BenchError as error:
+                problems.absorb(error)
+        wanted = {spec.baseline, *spec.models, *(run.base for run in spec.finetune)}
+        wanted |= {run.first_stage for run in spec.finetune if run.first_stage}
+        if spec.generate:
+            wanted.add(spec.generate.retriever)
+        self._check_names(wanted - emitted, emitted, problems)
+        problems.raise_if_any()
+        return spec
+
+    def _check_names(self, wanted: Iterable[str], emitted: set[str], problems: Problems) -> None:
+        """Follow compositions down; each missing name is told once, a circle as well."""
+        seen: set[str] = set()
+
+        def visit(name: str, above: tuple[str, ...]) -> None:
+            if name in above:
+                problems.add(f"model_specs/{name}.yaml: is composed of itself ({' -> '.join((*above, name))})")
+                return
+            if name in seen or name in emitted:
+                return
+            seen.add(name)
+            try:
+                for part in self.model_spec(name).parts:
+                    visit(part, (*above, name))
+            except BenchError as error:
+                problems.absorb(error)
+
+        for name in sorted(wanted):
+            visit(name, ())
+
+
+def source_hash(domain: Domain) -> str:
+    """sha256 over everything a person wrote for a domain: its specification, documents and questions."""
+    parts = [domain.spec.model_dump_json()]
+    sources = [domain.folder / domain.spec.beir] if domain.spec.beir else [domain.documents, domain.questions]
+    parts += [hash_tree(path) for path in sources if path.exists()]
+    return hash_json(parts)

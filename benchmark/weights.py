@@ -1,0 +1,108 @@
+"""From a model spec to a folder of weights, and to a hash that tells any two models apart."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from benchmark.errors import BenchError
+from benchmark.files import files_below, hash_file, hash_json, shown
+from benchmark.project import Project
+from benchmark.specs import ModelSpec
+
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+# Folders of a model that do not change a vector.
+_IGNORED = ("README.md", "manifest.json", "model_card.md")
+
+
+def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> Path:
+    """The local folder of a `path:`, `package:` or `hub:` spec (the Hub is asked only where it is not cached).
+
+    Raises:
+        BenchError: The folder, package or repository is not there, or holds no safetensors weights.
+    """
+    spec = spec or project.model_spec(name)
+    where = f"model_specs/{name}.yaml"
+    if spec.path is not None:
+        folder = project.root / spec.path
+        if not folder.is_dir():
+            raise BenchError(f"{where}: path: {spec.path}: no such folder (train it with: domainbench finetune)")
+    elif spec.package is not None:
+        folder = package_folder(spec.package, where)
+    elif spec.hub is not None:
+        folder = _hub_folder(spec.hub, spec.revision, where)
+    else:
+        raise BenchError(
+            f"{where}: has no weights of its own (source: {spec.source}); name a hub, path or package spec"
+        )
+    if not any(folder.rglob("*.safetensors")):
+        pickled = sorted(p.name for pattern in _PICKLED for p in folder.rglob(pattern))
+        why = f"only pickled weights ({pickled[0]}), which can run code" if pickled else "no weights"
+        raise BenchError(f"{where}: {shown(folder)}: {why}; a *.safetensors file is needed")
+    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise BenchError(f"{where}: {shown(folder)}: neither config.json nor modules.json; not a model folder")
+    return folder
+
+
+def package_folder(package: str, where: str) -> Path:
+    """The folder `import_name/sub/folder` of an installed package, without importing it.
+
+    Raises:
+        BenchError: The package or the folder in it is not there.
+    """
+    name, _, inner = package.partition("/")
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise BenchError(
+            f"{where}: the package '{name}' is not installed; install it with: pip install {name.replace('_', '-')}"
+        )
+    folder = Path(found.submodule_search_locations[0], inner)
+    if not folder.is_dir():
+        raise BenchError(f"{where}: the package '{name}' has no folder '{inner}'")
+    return folder
+
+
+def _hub_folder(repository: str, revision: str | None, where: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py"]
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except LocalEntryNotFoundError:
+        asked = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        raise BenchError(f"{where}: {repository} is not in the local cache and {asked} cannot be reached") from None
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        cause = {401: "not allowed (set HF_TOKEN)", 403: "not allowed (set HF_TOKEN)", 404: "no such model or revision"}
+        said = cause.get(status or 0, f"HTTP {status}")
+        raise BenchError(f"{where}: {repository}@{revision or 'main'}: the Hub says: {said}") from None
+    except OSError as error:
+        raise BenchError(f"{where}: {repository}: cannot be downloaded: {error}") from None
+
+
+def model_fingerprint(project: Project, name: str) -> str:
+    """A hash of everything that changes a ranking: weights, prompts, lengths, composition (sha256, hex).
+
+    Two checkpoints that differ in one weight never share it; equal models under two names do.
+
+    Raises:
+        BenchError: As `model_folder`; also for a part of a composition.
+    """
+    spec = project.model_spec(name)
+    settings = spec.model_dump(
+        mode="json",
+        exclude={"description", "licence", "parameters", "dimensions", "provenance", "path", "package", "hub", "revision"},
+    )  # fmt: skip
+    for key in ("hybrid", "retriever", "reranker", "base"):
+        settings.pop(key)
+    parts = [model_fingerprint(project, part) for part in spec.parts]
+    if not spec.parts and spec.bm25 is None:
+        parts.append(weights_hash(model_folder(project, name, spec)))
+    return hash_json([spec.source if spec.parts else "", settings, parts])
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 over a model folder's files, those left out that change no vector (the card, our manifest)."""
+    return hash_json(
+        [(p.relative_to(folder).as_posix(), hash_file(p)) for p in files_below(folder) if p.name not in _IGNORED]
+    )
