@@ -1,9 +1,12 @@
 """What a stage may say while it works. The command line brings a real reporter; tests and libraries stay silent."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+Update = Callable[[int, str], None]
+"""Called with how many steps are done and a word on the state, e.g. the loss."""
 
 
 class Reporter(Protocol):
@@ -15,6 +18,9 @@ class Reporter(Protocol):
     def track(self, items: Iterable[T], *, total: int | None, label: str) -> Iterator[T]:
         """Pass the items through and show how far it has come."""
 
+    def progress(self, *, total: int, label: str) -> AbstractContextManager[Update]:
+        """Show how far work has come whose steps somebody else counts."""
+
 
 class Silent:
     """A reporter that says nothing."""
@@ -25,6 +31,10 @@ class Silent:
     def track(self, items: Iterable[T], *, total: int | None, label: str) -> Iterator[T]:
         """Pass the items through."""
         yield from items
+
+    def progress(self, *, total: int, label: str) -> AbstractContextManager[Update]:
+        """Drop every update."""
+        return nullcontext(lambda done, text: None)
 
 
 SILENT = Silent()

@@ -1,5 +1,6 @@
 """A project: a folder with `tasks/`, `model_specs/` and `results/`; this repository is the first one."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,9 +84,24 @@ class Domain:
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with `tasks/`, `model_specs/` and `results/`."""
+    """A folder with `tasks/`, `model_specs/` and `results/`.
+
+    Attributes:
+        root: The folder.
+        results_root: Where results go, if not to `results/` in the folder.
+    """
 
     root: Path
+    results_root: Path | None = None
+
+    @classmethod
+    def builtin(cls) -> "Project":
+        """The project that comes with the package; results go to it in a checkout, to the user's cache otherwise."""
+        root = builtin_root()
+        if root.name != "_builtin":
+            return cls(root)
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cls(root, cache / "domainbench" / "results")
 
     @classmethod
     def find(cls, start: Path | None = None) -> "Project":
@@ -106,6 +122,11 @@ class Project:
         )
 
     @property
+    def results(self) -> Path:
+        """Where results go."""
+        return self.results_root or self.root / "results"
+
+    @property
     def specs_folder(self) -> Path:
         """Where model specs stand."""
         return self.root / "model_specs"
@@ -124,7 +145,7 @@ class Project:
         if name not in self.domain_names:
             raise BenchError(f"tasks/{name}/domain.yaml: no such domain; {did_you_mean(name, self.domain_names)}")
         folder = self.root / "tasks" / name
-        return Domain(name, read_spec(DomainSpec, folder / "domain.yaml"), folder, self.root / "results" / name)
+        return Domain(name, read_spec(DomainSpec, folder / "domain.yaml"), folder, self.results / name)
 
     @property
     def spec_names(self) -> tuple[str, ...]:
@@ -160,7 +181,6 @@ class Project:
             except BenchError as error:
                 problems.absorb(error)
         wanted = {spec.baseline, *spec.models, *(run.base for run in spec.finetune)}
-        wanted |= {run.first_stage for run in spec.finetune if run.first_stage}
         if spec.generate:
             wanted.add(spec.generate.retriever)
         self._check_names(wanted - emitted, emitted, problems)

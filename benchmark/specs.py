@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from benchmark.errors import BenchError, did_you_mean
 from benchmark.files import read_yaml, shown
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=96)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=96)]
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -250,8 +250,6 @@ class FinetuneSpec(Strict):
     hard_negatives: Annotated[int, Field(ge=0, le=16)] = 1
     mini_batch_size: Positive = 32
     max_pairs: Positive | None = None
-    first_stage: Name | None = None
-    mix_with_base: list[Share] = []
 
 
 class BenchmarkSpec(Strict):

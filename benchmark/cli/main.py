@@ -1,0 +1,211 @@
+"""`domainbench`: one command for each stage, and `run` for all of them.
+
+Nothing heavy is imported before a command needs it, so that `--help` is there at once.
+"""
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.errors import BenchError
+
+if TYPE_CHECKING:
+    from benchmark.pipeline import Pipeline
+    from benchmark.reporting.leaderboard import Leaderboard
+
+app = typer.Typer(
+    name="domainbench",
+    help="Does an embedding model tuned on my own documents make my RAG better, by how much, can I believe it?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+class _State:
+    project: Path | None = None
+
+
+_STATE = _State()
+BenchmarkFile = Annotated[
+    Path | None, typer.Argument(help="The benchmark file; benchmark.yaml of the project by default.")
+]
+BenchmarkOption = Annotated[Path | None, typer.Option("--benchmark", "-b", help="The benchmark file.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask the language model anew; do not replay kept answers.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        import benchmark
+
+        typer.echo(f"domainbench {benchmark.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    project: Annotated[
+        Path | None, typer.Option("--project", help="The project's folder, as in git -C; found upwards by default.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    _STATE.project = project
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="The new project's folder; must be empty or not there.")]) -> None:
+    """Make a new project: a small example domain to replace by your own, model specs, a benchmark file."""
+    from benchmark.cli.init import make_project
+
+    for line in make_project(folder):
+        typer.echo(line)
+
+
+@app.command()
+def check(domain: Annotated[str | None, typer.Argument(help="The domain; all by default.")] = None) -> None:
+    """Tell all mistakes of a domain, of the model specs and of the benchmark file at once; writes nothing."""
+    from benchmark.cli.check import check_project
+
+    raise typer.Exit(check_project(_STATE.project, domain))
+
+
+@app.command()
+def ingest(benchmark: BenchmarkFile = None) -> None:
+    """Documents to chunks, questions to a test set."""
+    for pipeline in _pipelines(benchmark):
+        facts = pipeline.chunks().facts
+        found = pipeline.testset().facts
+        typer.echo(f"{pipeline.domain.name}: {_counts(facts)}; {_counts(found)}")
+
+
+@app.command()
+def generate(benchmark: BenchmarkFile = None, fresh: Fresh = False) -> None:
+    """Chunks to synthetic training data."""
+    for pipeline in _pipelines(benchmark):
+        outcome = pipeline.synthetic(fresh)
+        typer.echo(f"{pipeline.domain.name}: {_counts(outcome.facts)}")
+
+
+@app.command()
+def finetune(
+    name: Annotated[str | None, typer.Argument(help="One run of the benchmark file; all by default.")] = None,
+    benchmark: BenchmarkOption = None,
+) -> None:
+    """Synthetic data to tuned models, each with its model spec."""
+    for pipeline in _pipelines(benchmark):
+        for outcome in pipeline.finetune(name):
+            typer.echo(f"{outcome.folder.name}: {_counts(outcome.facts)}")
+
+
+@app.command()
+def evaluate(
+    name: Annotated[str | None, typer.Argument(help="One model spec; those of the benchmark file by default.")] = None,
+    benchmark: BenchmarkOption = None,
+) -> None:
+    """Model specs to runs: a ranking for each question, scored by mteb."""
+    for pipeline in _pipelines(benchmark):
+        for outcome in pipeline.evaluate(name):
+            score = outcome.facts["scores"]["ndcg_at_10"]
+            typer.echo(f"{outcome.facts['task']} {outcome.facts['spec']}: nDCG@10 {score:.4f}")
+
+
+@app.command()
+def leaderboard(
+    benchmark: BenchmarkFile = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Derive the committed leaderboard anew from its own scores; write nothing.")
+    ] = False,
+) -> None:
+    """Kept runs to leaderboard and report, in seconds and without a model."""
+    from benchmark.reporting.leaderboard import check_leaderboard
+
+    for pipeline in _pipelines(benchmark):
+        if check:
+            check_leaderboard(pipeline.domain, pipeline.spec)
+            typer.echo(f"{pipeline.domain.name}: the committed leaderboard follows from its scores")
+        else:
+            _show(pipeline, pipeline.leaderboard())
+
+
+@app.command()
+def run(benchmark: BenchmarkFile = None, fresh: Fresh = False) -> None:
+    """Everything that is missing, in order: from documents and questions to leaderboard and report."""
+    for pipeline in _pipelines(benchmark):
+        board = pipeline.run(fresh)
+        _show(pipeline, board)
+        _show_seconds(pipeline)
+
+
+def _pipelines(benchmark: Path | None) -> "list[Pipeline]":
+    """One locked pipeline for each domain of the benchmark file; the locks go with the process."""
+    from benchmark.cli.screen import Screen
+    from benchmark.pipeline import Pipeline, hold
+    from benchmark.project import Project
+
+    project = Project.find(_STATE.project)
+    spec = project.benchmark(benchmark or project.root / "benchmark.yaml")
+    screen = Screen()
+    pipelines = [Pipeline(project, project.domain(name), spec, screen) for name in spec.domains]
+    for pipeline in pipelines:
+        hold(pipeline.domain)
+    return pipelines
+
+
+def _counts(facts: dict[str, object]) -> str:
+    return ", ".join(
+        f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if isinstance(value, int | float)
+    )
+
+
+def _show(pipeline: "Pipeline", board: "Leaderboard") -> None:
+    from rich.console import Console
+
+    from benchmark.files import shown
+    from benchmark.reporting.terminal import leaderboard_table
+
+    Console().print(leaderboard_table(board))
+    for name in ("leaderboard.md", "report.md"):
+        typer.echo(shown(pipeline.domain.results / name))
+
+
+def _show_seconds(pipeline: "Pipeline") -> None:
+    for stage, seconds in pipeline.seconds.items():
+        typer.echo(f"{seconds:8.1f} s  {stage}")
+    typer.echo(f"{sum(pipeline.seconds.values()):8.1f} s  in all")
+
+
+def run_app(words: list[str] | None = None) -> int:
+    """Run the command; mistakes of the user become one line each and exit code 2.
+
+    Args:
+        words: The command line without the program's name; the process's own by default.
+    """
+    try:
+        app(words)
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else 0
+    except BenchError as error:
+        for line in error.problems:
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{os.strerror(error.errno)}; nothing was half-written", file=sys.stderr)
+        return 2
+    finally:
+        if "benchmark.pipeline" in sys.modules:
+            sys.modules["benchmark.pipeline"].release()
+
+
+def run_command() -> None:
+    """The entry point of the `domainbench` command."""
+    sys.exit(run_app())

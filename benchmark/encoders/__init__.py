@@ -1,0 +1,1 @@
+"""Model specs made to work: encoders, BM25, rerankers, and their compositions."""

@@ -1,0 +1,162 @@
+"""Bi-encoders and cross-encoders through sentence-transformers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.console import SILENT, Reporter
+from benchmark.errors import BenchError
+from benchmark.project import Project
+from benchmark.specs import ModelSpec
+from benchmark.weights import model_fingerprint, model_folder
+
+Role = Literal["query", "document"]
+_SLICE = 256
+
+
+def device_name() -> str:
+    """Where models run: cuda, mps or cpu."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _quiet() -> None:
+    """Loading weights draws a progress bar of its own for every model; one of ours is enough."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
+    """A `SentenceTransformer` with the spec's length and dimensions.
+
+    Raises:
+        BenchError: The folder does not hold a model that sentence-transformers can load.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    _quiet()
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=device_name(),
+            trust_remote_code=spec.trust_remote_code,
+            truncate_dim=spec.truncate_dim,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise BenchError(f"{where}: cannot be loaded: {_first_line(error)}") from None
+    if spec.max_length is not None:
+        model.max_seq_length = spec.max_length
+    return model.eval()
+
+
+def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
+    """A `CrossEncoder` with one output and the spec's length.
+
+    Raises:
+        BenchError: The folder does not hold a model that sentence-transformers can load.
+    """
+    from sentence_transformers import CrossEncoder
+
+    _quiet()
+    try:
+        return CrossEncoder(
+            str(folder),
+            device=device_name(),
+            num_labels=1,
+            max_length=spec.max_length,
+            trust_remote_code=spec.trust_remote_code,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise BenchError(f"{where}: cannot be loaded: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return (text.splitlines()[0] if text else type(error).__name__)[:300]
+
+
+class DenseEncoder:
+    """A bi-encoder that turns texts into unit vectors.
+
+    Attributes:
+        name: The spec's name.
+        fingerprint: A hash of weights, prompts, length and dimensions.
+    """
+
+    def __init__(self, name: str, fingerprint: str, model: Any, prompts: dict[str, str]) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.model = model
+        self.prompts = prompts
+
+    @classmethod
+    def load(cls, project: Project, name: str) -> "DenseEncoder":
+        """Load the bi-encoder of a `hub`, `path`, `package` or `truncate_dim` spec.
+
+        Raises:
+            BenchError: The spec is no bi-encoder, or its weights cannot be had.
+        """
+        spec = project.model_spec(name)
+        where = f"model_specs/{name}.yaml"
+        source = project.model_spec(spec.base) if spec.base else spec
+        if source.kind != "bi-encoder" or source.source not in {"hub", "path", "package"}:
+            raise BenchError(f"{where}: is no bi-encoder (source: {spec.source}, kind: {source.kind})")
+        folder = model_folder(project, spec.base or name, source)
+        merged = source.model_copy(update={"truncate_dim": spec.truncate_dim})
+        model = open_bi_encoder(folder, merged, where)
+        return cls(name, model_fingerprint(project, name), model, resolve_prompts(source, model))
+
+    def encode(
+        self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = ""
+    ) -> NDArray[np.float32]:
+        """Vectors of unit length, in the order of the texts.
+
+        Args:
+            texts: What to encode; longer texts are cut at the model's maximum length.
+            role: Which prompt goes in front.
+            reporter: Shows progress when a label is given.
+            label: What to call this work.
+
+        Returns:
+            Shape (n_texts, n_dimensions), float32.
+        """
+        # Longest first: a batch then pads little, and memory that will not suffice fails at once.
+        order = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
+        slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
+        shown = reporter if label else SILENT
+        result: NDArray[np.float32] | None = None
+        for rows in shown.track(slices, total=len(slices), label=label):
+            part = self.model.encode(
+                [texts[i] for i in rows],
+                prompt=self.prompts[role] or None,
+                batch_size=32,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+            )
+            if result is None:
+                result = np.zeros((len(texts), part.shape[1]), dtype=np.float32)
+            result[rows] = part
+        if result is None:
+            return np.zeros((0, int(self.model.get_embedding_dimension() or 0)), dtype=np.float32)
+        return result
+
+
+def resolve_prompts(spec: ModelSpec, model: Any) -> dict[str, str]:
+    """The prompts of a spec, or, where it names none, those that the model's own configuration carries."""
+    if spec.prompts.query or spec.prompts.document:
+        return {"query": spec.prompts.query, "document": spec.prompts.document}
+    own: dict[str, str] = model.prompts or {}
+    return {"query": own.get("query", ""), "document": own.get("document", own.get("passage", ""))}

@@ -1,0 +1,231 @@
+"""From a spec to something that ranks a corpus: dense, BM25, hybrid, retriever with reranker."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.console import SILENT, Reporter
+from benchmark.encoders.bm25 import BM25Index
+from benchmark.encoders.dense import DenseEncoder, open_cross_encoder
+from benchmark.encoders.store import document_vectors
+from benchmark.errors import BenchError
+from benchmark.project import Domain, Project
+from benchmark.records import Chunk, Hit, Run
+from benchmark.runs import rank, rank_row
+from benchmark.specs import BM25Settings
+from benchmark.weights import model_folder
+
+_BLOCK = 128
+# The dense side's weight in a hybrid, where the spec gives none (docs/LOG.md has the measurement).
+HYBRID_WEIGHTS = (0.6, 0.4)
+# How many hits of each side of a hybrid are pooled before their scores are normalised.
+HYBRID_POOL = 100
+
+Candidates = Mapping[str, Sequence[str]]
+
+
+class Retriever(Protocol):
+    """Anything that ranks the chunks of one corpus."""
+
+    def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
+        """Rank the corpus, or only each query's candidates, and keep the best `depth`."""
+
+
+class Scorer(Protocol):
+    """A retriever that has a score for every chunk."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """One id per chunk, in the order of the scores."""
+
+    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
+        """One row of shape (n_chunks,) for each query, in order."""
+
+
+class DenseScorer:
+    """Cosine similarity of a bi-encoder's vectors, in blocks of queries."""
+
+    def __init__(self, encoder: DenseEncoder, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        self.ids = ids
+        self._encoder = encoder
+        self._vectors = vectors
+
+    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
+        """One row of cosine similarities for each query."""
+        encoded = self._encoder.encode(queries, "query")
+        for start in range(0, len(encoded), _BLOCK):
+            yield from encoded[start : start + _BLOCK] @ self._vectors.T
+
+
+class BM25Scorer:
+    """BM25 scores."""
+
+    def __init__(self, index: BM25Index) -> None:
+        self.ids = index.ids
+        self._index = index
+
+    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
+        """One row of BM25 scores for each query."""
+        return (self._index.scores(query) for query in queries)
+
+
+class HybridScorer:
+    """Two scorers, z-normalised over the pool of both sides' best hits and added with weights.
+
+    Chunks outside the pool keep their order by the same formula, since both sides score every chunk.
+    """
+
+    def __init__(self, sides: Sequence[Scorer], weights: Sequence[float]) -> None:
+        self.ids = sides[0].ids
+        self._sides = sides
+        self._weights = weights
+
+    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
+        """One row of fused scores for each query."""
+        for rows in zip(*(side.score_rows(queries) for side in self._sides), strict=True):
+            yield fuse_rows(rows, self._weights)
+
+
+def fuse_rows(rows: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
+    """Weighted sum of z-normalised scores; mean and deviation over the union of each side's best hits.
+
+    Args:
+        rows: One row of shape (n_chunks,) for each side.
+        weights: One weight for each side.
+    """
+    depth = min(HYBRID_POOL, len(rows[0]))
+    pool = np.unique(np.concatenate([np.argpartition(-row, depth - 1)[:depth] for row in rows]))
+    fused = np.zeros(len(rows[0]), dtype=np.float64)
+    for row, weight in zip(rows, weights, strict=True):
+        values = row[pool].astype(np.float64)
+        deviation = values.std()
+        if deviation > 0:
+            fused += weight * (row - values.mean()) / deviation
+    return fused.astype(np.float32)
+
+
+class ScoreRetriever:
+    """Ranks by a scorer's scores."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self._position = {chunk: i for i, chunk in enumerate(scorer.ids)}
+
+    def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
+        """Rank the corpus, or only each query's candidates, and keep the best `depth`."""
+        run: Run = {}
+        for query, row in zip(queries, self.scorer.score_rows(list(queries.values())), strict=True):
+            if candidates is None:
+                run[query] = rank_row(row, self.scorer.ids, depth)
+            else:
+                scores = {chunk: float(row[self._position[chunk]]) for chunk in candidates[query]}
+                run[query] = rank(scores, depth)
+        return run
+
+
+class RerankRetriever:
+    """A first stage whose best hits a cross-encoder ranks anew; what lies below keeps the first stage's order."""
+
+    def __init__(
+        self,
+        first: Retriever,
+        cross_encoder: Any,
+        texts: Mapping[str, str],
+        depth: int,
+        reporter: Reporter = SILENT,
+        label: str = "",
+    ) -> None:
+        self._first = first
+        self._model = cross_encoder
+        self._texts = texts
+        self._depth = depth
+        self._reporter = reporter
+        self._label = label
+        # Scores of (query text, chunk id): a second task asks for many of the first one's pairs again.
+        self._known: dict[tuple[str, str], float] = {}
+
+    def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
+        """Rank the first stage's hits (or every candidate) with the cross-encoder."""
+        first = self._first.run(queries, max(depth, self._depth), candidates)
+        top = {query: [hit.chunk for hit in hits] for query, hits in first.items()}
+        if candidates is None:
+            top = {query: chunks[: self._depth] for query, chunks in top.items()}
+        self._score([(queries[query], chunk) for query, chunks in top.items() for chunk in chunks])
+        found = {
+            query: {chunk: self._known[queries[query], chunk] for chunk in chunks} for query, chunks in top.items()
+        }
+        return {query: self._with_rest(found[query], first[query], depth) for query in queries}
+
+    def _with_rest(self, scores: dict[str, float], first: list[Hit], depth: int) -> list[Hit]:
+        reranked = rank(scores, len(scores))
+        floor = (reranked[-1].score if reranked else 0.0) - 1.0
+        rest = [hit.chunk for hit in first if hit.chunk not in scores]
+        return [*reranked, *(Hit(chunk, floor - i) for i, chunk in enumerate(rest))][:depth]
+
+    def _score(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Score the pairs that are not known yet, sorted by length over the whole of them: padding is what costs."""
+        import torch
+
+        # Logits in place of probabilities: near 1 these collide in float32.
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
+        new.sort(key=lambda pair: (-len(pair[0]) - len(self._texts[pair[1]]), pair))
+        slices = [new[i : i + 256] for i in range(0, len(new), 256)]
+        for part in self._reporter.track(slices, total=len(slices), label=self._label):
+            scores = self._model.predict(
+                [[query, self._texts[chunk]] for query, chunk in part],
+                batch_size=32,
+                show_progress_bar=False,
+                activation_fn=torch.nn.Identity(),
+            )
+            self._known.update((pair, float(score)) for pair, score in zip(part, scores, strict=True))
+
+
+def open_retriever(
+    project: Project, domain: Domain, name: str, chunks: Sequence[Chunk], reporter: Reporter = SILENT
+) -> Retriever:
+    """The retriever that a model spec describes, over a corpus.
+
+    Raises:
+        BenchError: The spec, or a part of it, cannot be had or does not fit.
+    """
+    spec = project.model_spec(name)
+    if spec.retriever is None or spec.reranker is None:
+        return ScoreRetriever(open_scorer(project, domain, name, chunks, reporter))
+    reranker = project.model_spec(spec.reranker)
+    if reranker.kind != "cross-encoder":
+        raise BenchError(
+            f"model_specs/{name}.yaml: reranker: {spec.reranker} is no cross-encoder (kind: cross-encoder)"
+        )
+    folder = model_folder(project, spec.reranker, reranker)
+    model = open_cross_encoder(folder, reranker, f"model_specs/{spec.reranker}.yaml")
+    first = open_retriever(project, domain, spec.retriever, chunks, reporter)
+    texts = {chunk.id: chunk.full_text for chunk in chunks}
+    return RerankRetriever(first, model, texts, spec.depth, reporter, f"{name}: reranking")
+
+
+def open_scorer(
+    project: Project, domain: Domain, name: str, chunks: Sequence[Chunk], reporter: Reporter = SILENT
+) -> Scorer:
+    """The scorer of a one-stage spec.
+
+    Raises:
+        BenchError: The spec has two stages, or its weights cannot be had.
+    """
+    spec = project.model_spec(name)
+    ids = [chunk.id for chunk in chunks]
+    if spec.bm25 is not None:
+        return BM25Scorer(bm25_index(chunks, spec.bm25))
+    if spec.hybrid is not None:
+        sides = [open_scorer(project, domain, part, chunks, reporter) for part in spec.hybrid]
+        return HybridScorer(sides, spec.weights or HYBRID_WEIGHTS)
+    if spec.retriever is not None:
+        raise BenchError(f"model_specs/{name}.yaml: a pipeline of two stages cannot be a side of a hybrid")
+    encoder = DenseEncoder.load(project, name)
+    return DenseScorer(encoder, ids, document_vectors(domain, encoder, chunks, reporter))
+
+
+def bm25_index(chunks: Sequence[Chunk], settings: BM25Settings) -> BM25Index:
+    """BM25 over a corpus, heading and text."""
+    return BM25Index([chunk.id for chunk in chunks], [chunk.full_text for chunk in chunks], settings)

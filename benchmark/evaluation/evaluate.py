@@ -1,0 +1,142 @@
+"""Each spec on each task: mteb's scores and a run file."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.console import Reporter
+from benchmark.encoders.dense import device_name
+from benchmark.encoders.retrieve import Retriever, open_retriever
+from benchmark.errors import BenchError, Problems
+from benchmark.evaluation.model import MtebSearch
+from benchmark.evaluation.tasks import K_VALUES, TASK_KINDS, TaskData, TaskKind, read_task_data, task_class, task_name
+from benchmark.files import Json
+from benchmark.project import Domain, Project
+from benchmark.provenance import Outcome, Stage, run_stage
+from benchmark.runs import write_run
+from benchmark.weights import model_fingerprint
+
+STAGE = Stage("evaluate", 1)
+
+
+def cutoffs(top_k: int) -> tuple[int, ...]:
+    """The metrics' cut-offs for a depth: mteb's grid below it, and the depth itself.
+
+    >>> cutoffs(100), cutoffs(50)
+    ((1, 3, 5, 10, 20, 100), (1, 3, 5, 10, 20, 50))
+    """
+    return (*(k for k in K_VALUES if k < top_k), top_k)
+
+
+class Evaluator:
+    """Evaluates specs on the two tasks of a domain; a model is loaded once, and only when it is needed."""
+
+    def __init__(
+        self,
+        project: Project,
+        domain: Domain,
+        inputs: dict[str, Outcome],
+        top_k: int,
+        reporter: Reporter,
+    ) -> None:
+        self._project = project
+        self._domain = domain
+        self._inputs = inputs
+        self._top_k = top_k
+        self._reporter = reporter
+        self._data: dict[TaskKind, TaskData] = {}
+
+    def data(self, kind: TaskKind) -> TaskData:
+        """The task's data, read once."""
+        if kind not in self._data:
+            self._data[kind] = read_task_data(self._domain, kind)
+        return self._data[kind]
+
+    def evaluate(self, name: str, kinds: Sequence[TaskKind] = TASK_KINDS) -> list[Outcome]:
+        """Evaluate one spec on the given tasks.
+
+        Raises:
+            BenchError: The spec or its weights cannot be had.
+        """
+        fingerprint = model_fingerprint(self._project, name)
+        opened: list[Retriever] = []
+
+        def retriever() -> Retriever:
+            if not opened:
+                chunks = self.data("retrieval").chunks
+                opened.append(open_retriever(self._project, self._domain, name, chunks, self._reporter))
+            return opened[0]
+
+        outcomes = []
+        for kind in kinds:
+            wanted = ("chunks", "testset", *(["candidates"] if kind == "reranking" else []))
+            outcomes.append(
+                run_stage(
+                    STAGE,
+                    self._domain.run(kind, name),
+                    inputs={**{key: self._inputs[key].outputs_hash for key in wanted}, "model": fingerprint},
+                    settings={"spec": name, "task": kind, "top_k": self._top_k},
+                    build=lambda folder, kind=kind: self._build(folder, name, fingerprint, kind, retriever()),  # type: ignore[misc]
+                    reporter=self._reporter,
+                    label=f"{self._domain.name}: {kind} with {name}",
+                    device=device_name(),
+                )
+            )
+        return outcomes
+
+    def _build(self, folder: Path, name: str, fingerprint: str, kind: TaskKind, retriever: Retriever) -> Json:
+        model = MtebSearch(name, fingerprint, retriever)
+        task = task_class(self._domain, kind, lambda *_: self.data(kind), cutoffs(self._top_k))()
+        scores = run_mteb(model, task)
+        queries = [query.id for query in self.data(kind).testset.queries]
+        write_run(folder / "run.trec", model.last_run, name, queries)
+        return {
+            "spec": name,
+            "task": task_name(self._domain, kind),
+            "queries": len(queries),
+            "model": fingerprint,
+            "testset": self._inputs["testset"].outputs_hash,
+            "scores": {key: value for key, value in sorted(scores.items()) if _is_metric(key)},
+        }
+
+
+def _is_metric(key: str) -> bool:
+    return key.rsplit("_at_", 1)[-1].isdigit() and not key.startswith("nauc")
+
+
+def run_mteb(model: Any, task: Any) -> dict[str, float]:
+    """The scores that mteb computes for a model on a task, without its result cache.
+
+    The cache is left out because it would serve stale scores after an edit of the data; our run files are the cache.
+    """
+    import mteb
+
+    logging.getLogger("mteb").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = mteb.evaluate(
+            model, tasks=[task], cache=None, show_progress_bar=False, encode_kwargs={"show_progress_bar": False},
+            co2_tracker=False,
+        )  # fmt: skip
+    scores: dict[str, float] = result.task_results[0].scores["test"][0]
+    return scores
+
+
+def evaluate_all(evaluator: Evaluator, names: Sequence[str], reporter: Reporter) -> list[Outcome]:
+    """Evaluate every spec; one that fails does not lose the others.
+
+    Raises:
+        BenchError: At the end, with the mistakes of every spec that failed.
+    """
+    problems = Problems()
+    outcomes: list[Outcome] = []
+    for name in names:
+        try:
+            outcomes += evaluator.evaluate(name)
+        except BenchError as error:
+            problems.absorb(error)
+            reporter.note(f"{name}: failed ({error.problems[0]}); the others go on")
+    problems.raise_if_any()
+    return outcomes

