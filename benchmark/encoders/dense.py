@@ -1,6 +1,7 @@
 """Bi-encoders and cross-encoders through sentence-transformers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +44,7 @@ def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     _quiet()
-    try:
+    with _loading(where):
         model = SentenceTransformer(
             str(folder),
             device=device_name(),
@@ -52,8 +53,6 @@ def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise BenchError(f"{where}: cannot be loaded: {_first_line(error)}") from None
     if spec.max_length is not None:
         model.max_seq_length = spec.max_length
     return model.eval()
@@ -68,7 +67,7 @@ def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
     from sentence_transformers import CrossEncoder
 
     _quiet()
-    try:
+    with _loading(where):
         return CrossEncoder(
             str(folder),
             device=device_name(),
@@ -78,13 +77,18 @@ def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise BenchError(f"{where}: cannot be loaded: {_first_line(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return (text.splitlines()[0] if text else type(error).__name__)[:300]
+@contextmanager
+def _loading(where: str) -> Iterator[None]:
+    """Whatever the libraries raise at a folder that is no model becomes one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        text = str(error).strip() or type(error).__name__
+        raise BenchError(f"{where}: cannot be loaded: {text.splitlines()[0][:300]}") from None
 
 
 class DenseEncoder:

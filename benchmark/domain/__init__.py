@@ -1,0 +1,1 @@
+"""From a person's documents and questions to chunks and a test set."""

@@ -1,0 +1,115 @@
+"""The whole way on a small domain with a tiny model: once, again, killed in the middle, and after an edit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from benchmark.cli.main import run_app
+
+BENCHMARK = """\
+domains: [village]
+generate:
+  retriever: tiny
+  questions_per_chunk: 0
+  pseudo_queries_per_chunk: 6
+  round_trip_k: 0
+finetune:
+  - {name: tuned, kind: bi-encoder, base: tiny, batch_size: 8, mini_batch_size: 8, max_length: 48, epochs: 3}
+  - {name: cross, kind: cross-encoder, base: tiny, batch_size: 8, max_length: 64}
+baseline: tiny
+models: [bm25, tuned, reranked, fused]
+bootstrap: 1000
+permutations: 1000
+"""
+
+
+@pytest.fixture
+def bench(project):
+    (project.root / "benchmark.yaml").write_text(textwrap.dedent(BENCHMARK))
+    (project.specs_folder / "reranked.yaml").write_text("retriever: tuned\nreranker: cross\ndepth: 5\n")
+    (project.specs_folder / "fused.yaml").write_text("hybrid: [bm25, tuned]\nweights: [0.6, 0.4]\n")
+    return project
+
+
+def published(project):
+    """What people read, byte by byte."""
+    folder = project.root / "results" / "village"
+    names = ["leaderboard.json", "leaderboard.md", "leaderboard.csv", "report.md"]
+    plots = sorted((folder / "plots").glob("*.png"))
+    assert len(plots) >= 3
+    return {path.name: path.read_bytes() for path in [*(folder / name for name in names), *plots]}
+
+
+def command(project, *words):
+    return [sys.executable, "-c", "import sys; from benchmark.cli.main import run_app; sys.exit(run_app(sys.argv[1:]))",
+            "--project", str(project.root), *words]  # fmt: skip
+
+
+def test_all_of_it_then_nothing_then_only_what_changed(bench, capsys):
+    assert run_app(["--project", str(bench.root), "run"]) == 0
+    first = published(bench)
+    out, _ = capsys.readouterr()
+    assert "in all" in out
+    board = json.loads(first["leaderboard.json"])
+    assert {"tiny", "bm25", "tuned", "reranked", "fused"} <= set(json.dumps(board).replace('"', " ").split())
+
+    assert run_app(["--project", str(bench.root), "run"]) == 0
+    _, err = capsys.readouterr()
+    assert err.count("skipped") >= 14
+    assert "working" not in err
+    assert published(bench) == first
+
+    assert run_app(["--project", str(bench.root), "leaderboard"]) == 0
+    assert published(bench) == first
+    assert run_app(["--project", str(bench.root), "leaderboard", "--check"]) == 0
+
+    capsys.readouterr()
+    with (bench.root / "tasks" / "village" / "documents" / "bees.md").open("a") as stream:
+        stream.write("\n## Feeding\n\nSugar syrup is given in autumn when the stores of the colony are low.\n")
+    assert run_app(["--project", str(bench.root), "run"]) == 0
+    _, err = capsys.readouterr()
+    assert "ingest" in err
+    assert "done again, changed" in err
+
+
+def test_killed_at_several_points_it_ends_as_if_undisturbed(bench, tmp_path):
+    """kill -9 while it works, again and again, each time a little later; then the last run goes through."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    results = bench.root / "results" / "village"
+    watched = [
+        results / "testset" / "manifest.json",
+        results / "synthetic" / "manifest.json",
+        results / "models" / "tuned" / "manifest.json",
+        results / "runs" / "retrieval" / "tuned" / "manifest.json",
+    ]
+    for mark in watched:
+        process = subprocess.Popen(
+            command(bench, "run"), env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not mark.is_file() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert mark.is_file()
+    done = subprocess.run(command(bench, "run"), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("skipped") >= 4
+    disturbed = published(bench)
+    litter = [path for path in results.rglob("*") if path.name.endswith((".new", ".old", ".tmp"))]
+    assert not litter
+
+    for name in ("leaderboard.json", "leaderboard.md", "leaderboard.csv"):
+        assert disturbed[name]
+    subprocess.run(["rm", "-rf", str(bench.root / "results")], check=True)
+    done = subprocess.run(command(bench, "run"), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    undisturbed = published(bench)
+    for name in ("leaderboard.json", "leaderboard.md", "leaderboard.csv"):
+        assert undisturbed[name] == disturbed[name], name

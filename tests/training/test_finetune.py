@@ -1,0 +1,179 @@
+"""Training on a tiny model: what it emits, that it goes on after a kill, and that mistakes are clear."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark.console import SILENT
+from benchmark.encoders.dense import DenseEncoder
+from benchmark.errors import BenchError
+from benchmark.files import write_jsonl, write_text
+from benchmark.pipeline import Pipeline
+from benchmark.provenance import Outcome
+from benchmark.records import read_chunks
+from benchmark.specs import FinetuneSpec
+from benchmark.training.finetune import finetune
+from benchmark.training.loop import last_checkpoint
+
+SPEC = FinetuneSpec(
+    name="tuned", kind="bi-encoder", base="tiny", epochs=2.0, batch_size=8, mini_batch_size=4, learning_rate=1e-3,
+    max_length=48,
+)  # fmt: skip
+CROSS = SPEC.model_copy(update={"name": "cross", "kind": "cross-encoder"})
+
+
+def write_synthetic(domain, rows=48):
+    """Training tables in the generate stage's format, from the domain's own chunks."""
+    chunks = read_chunks(domain.chunks / "chunks.jsonl")
+    texts = [chunk.full_text for chunk in chunks]
+    anchors = [f"{' '.join(texts[i % len(texts)].split()[3 : 8 + i // len(texts)])}" for i in range(rows)]
+    positives = [texts[i % len(texts)] for i in range(rows)]
+    negatives = [texts[(i + 1) % len(texts)] for i in range(rows)]
+    domain.synthetic.mkdir(parents=True, exist_ok=True)
+    ntuples = pa.table({"anchor": anchors, "positive": positives, "negative_1": negatives})
+    pairs = pa.table({"anchor": anchors * 2, "positive": positives + negatives, "score": [1.0] * rows + [0.0] * rows})
+    pq.write_table(ntuples, domain.synthetic / "ntuples_train.parquet")
+    for name in ("train", "dev"):
+        pq.write_table(pairs, domain.synthetic / f"pairs_{name}.parquet")
+    write_jsonl(domain.synthetic / "dev_queries.jsonl", [{"id": f"d{i}", "text": anchors[i]} for i in range(4)])
+    lines = [f"d{i}\t{chunks[i].id}\t1\n" for i in range(4)]
+    write_text(domain.synthetic / "dev_qrels.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))
+    return Outcome(domain.synthetic, False, {"outputs": {"rows": str(rows)}})
+
+
+@pytest.fixture
+def ready(project):
+    pipeline = Pipeline(project, project.domain("village"), None, SILENT)
+    pipeline.chunks()
+    return project, pipeline.domain, write_synthetic(pipeline.domain)
+
+
+def weights_of(folder):
+    return hashlib.sha256(next(folder.rglob("model.safetensors")).read_bytes()).hexdigest()
+
+
+def test_a_bi_encoder_learns_and_emits_a_spec_that_loads(ready):
+    project, domain, synthetic = ready
+    outcome = finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    facts = outcome.facts
+    assert facts["pairs"] == 48
+    assert facts["steps"] == 12
+    spec = project.model_spec("tuned")
+    assert spec.path == "results/village/models/tuned"
+    assert spec.provenance["base"] == "tiny"
+    assert spec.max_length == 96
+    tuned, base = DenseEncoder.load(project, "tuned"), DenseEncoder.load(project, "tiny")
+    assert tuned.fingerprint != base.fingerprint
+    assert tuned.encode(["x"], "query").shape == (1, 32)
+    again = finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    assert again.skipped
+    other = finetune(project, domain, SPEC.model_copy(update={"epochs": 1.0}), 0, synthetic, SILENT)
+    assert not other.skipped
+
+
+def test_the_loss_falls(ready):
+    project, domain, synthetic = ready
+    long = SPEC.model_copy(update={"epochs": 15.0, "learning_rate": 3e-3})
+    short = SPEC.model_copy(update={"epochs": 1.0, "learning_rate": 1e-6})
+    untrained = finetune(project, domain, short, 0, synthetic, SILENT).facts["final_loss"]
+    assert finetune(project, domain, long, 0, synthetic, SILENT).facts["final_loss"] < untrained * 0.8
+
+
+def test_a_cross_encoder_emits_a_spec_of_its_kind(ready):
+    project, domain, synthetic = ready
+    facts = finetune(project, domain, CROSS, 0, synthetic, SILENT).facts
+    assert project.model_spec("cross").kind == "cross-encoder"
+    assert facts["pairs"] == 96
+    assert 0 < facts["development"]["after"]["average_precision"] <= 1
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(ready):
+    project, domain, synthetic = ready
+    seen = []
+    for seed in (0, 0, 1):
+        outcome = finetune(project, domain, SPEC, seed, synthetic, SILENT)
+        seen.append(weights_of(outcome.folder))
+        (outcome.folder / "manifest.json").unlink()
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_weights(ready):
+    project, domain, synthetic = ready
+    spec = SPEC.model_copy(update={"epochs": 10.0})
+    code = f"""
+    from pathlib import Path
+    from benchmark.console import SILENT
+    from benchmark.project import Project
+    from benchmark.provenance import Outcome
+    from benchmark.specs import FinetuneSpec
+    from benchmark.training.finetune import finetune
+    project = Project(Path({str(project.root)!r}))
+    domain = project.domain("village")
+    spec = FinetuneSpec.model_validate_json({spec.model_dump_json()!r})
+    finetune(project, domain, spec, 0, Outcome(domain.synthetic, False, {synthetic.manifest!r}), SILENT)
+    """
+    work = domain.results / "models" / ".tuned.checkpoints"
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while last_checkpoint(work) is None and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert last_checkpoint(work) is not None
+    assert not domain.model("tuned").exists()
+
+    class Heard:
+        lines: tuple = ()
+        track = SILENT.track
+        progress = SILENT.progress
+
+        def note(self, text):
+            self.lines += (text,)
+
+    heard = Heard()
+    resumed = finetune(project, domain, spec, 0, synthetic, heard)
+    assert any("goes on from step" in line for line in heard.lines)
+    assert not work.exists()
+    first = weights_of(resumed.folder)
+    (resumed.folder / "manifest.json").unlink()
+    assert weights_of(finetune(project, domain, spec, 0, synthetic, SILENT).folder) == first
+
+
+def test_a_spec_written_by_hand_is_not_replaced(ready):
+    project, domain, synthetic = ready
+    (project.specs_folder / "tuned.yaml").write_text("path: weights/tiny\n")
+    with pytest.raises(BenchError, match=r"model_specs/tuned.yaml: was written by hand"):
+        finetune(project, domain, SPEC, 0, synthetic, SILENT)
+
+
+def test_missing_and_empty_data_say_what_to_do(ready):
+    project, domain, synthetic = ready
+    pq.write_table(pa.table({"anchor": [], "positive": []}), domain.synthetic / "ntuples_train.parquet")
+    with pytest.raises(BenchError, match="holds no rows"):
+        finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    (domain.synthetic / "ntuples_train.parquet").unlink()
+    with pytest.raises(BenchError, match="domainbench generate"):
+        finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    assert not domain.model("tuned").exists()
+
+
+def test_too_little_memory_says_what_to_lower(ready, monkeypatch):
+    import torch
+    from sentence_transformers import SentenceTransformerTrainer
+
+    project, domain, synthetic = ready
+
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(SentenceTransformerTrainer, "train", fail)
+    with pytest.raises(BenchError, match=r"lower mini_batch_size \(now 4\)"):
+        finetune(project, domain, SPEC, 0, synthetic, SILENT)
