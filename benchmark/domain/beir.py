@@ -107,9 +107,9 @@ def read_truth(domain: Domain, chunk_ids: Container[str], problems: Problems) ->
     if not lines:
         problems.add(f"{shown(path)}: no queries in it")
     qrels = _read_qrels(qrels_path(domain), lines.keys() | elsewhere, chunk_ids, problems)
-    for query_id in unanswerable.keys() & qrels.keys():
+    for query_id in (query_id for query_id in unanswerable if query_id in qrels):
         problems.add(f"{shown(path)}:{lines[query_id]}: query {query_id}: unanswerable, but it has relevant passages")
-    for query_id in queries.keys() - qrels.keys() - elsewhere:
+    for query_id in (query_id for query_id in queries if query_id not in qrels and query_id not in elsewhere):
         problems.add(f"{shown(path)}:{lines[query_id]}: query {query_id}: no relevant passage in the qrels")
     kept = {query_id: query for query_id, query in queries.items() if query_id in qrels}
     return TestSet(tuple(kept.values()), tuple(unanswerable.values()), {query_id: qrels[query_id] for query_id in kept})

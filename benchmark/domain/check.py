@@ -89,7 +89,7 @@ def check_domain(project: Project, domain: Domain, reporter: Reporter) -> CheckR
                 _questions_alone(domain, questions)
             else:
                 truth = read_truth(domain, folder, questions, unreadable)
-                for line in [*_about_corpus(facts), *_about_truth(truth, folder)]:
+                for line in [*_about_corpus(facts), *([] if len(questions) else _about_truth(truth, folder))]:
                     notes.note(line)
         except BenchError as error:
             questions.absorb(error)
@@ -128,10 +128,18 @@ def _about_corpus(facts: Json) -> Iterator[str]:
 
 def _about_truth(truth: Truth, folder: Path) -> Iterator[str]:
     yield from _few(truth.testset)
-    yield from _asked_twice(truth.testset)
+    yield from _first(_asked_twice(truth.testset), "pairs of questions that ask nearly the same")
     yield from _in_near_duplicates(truth.testset, folder)
-    yield from _unlabelled(truth.located, folder)
+    yield from _first(_unlabelled(truth.located, folder), "questions whose evidence stands elsewhere too")
     yield from _easy(truth.testset, folder)
+
+
+def _first(lines: Iterable[str], what: str) -> Iterator[str]:
+    """The first few lines of a kind, and how many more there are."""
+    told = list(lines)
+    yield from told[:_NAMED]
+    if len(told) > _NAMED:
+        yield f"and {len(told) - _NAMED} more {what}"
 
 
 def _few(testset: TestSet) -> Iterator[str]:

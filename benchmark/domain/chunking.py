@@ -28,23 +28,14 @@ class Sized(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Section:
-    """The text between two headings.
+class _Piece:
+    """A span of the text: first a whole section, in the end a chunk.
 
     Attributes:
-        path: The headings above it, outermost first, without the document's title.
-        start: First character after its heading.
-        end: Where the next heading begins.
+        path: The headings above its first character, outermost first, without the document's title.
+        start: First character.
+        end: One past the last character.
     """
-
-    path: tuple[str, ...]
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A span that will be a chunk, under the headings above its first character."""
 
     path: tuple[str, ...]
     start: int
@@ -67,18 +58,18 @@ def chunk_document(document: Document, counter: TokenCounter, chunking: Chunking
         yield Sized(chunk, counter.count(chunk.full_text))
 
 
-def _sections(document: Document) -> Iterator[_Section]:
+def _sections(document: Document) -> Iterator[_Piece]:
     """The document's text without its heading lines."""
     above: list[Heading] = []
     title_seen = False
     start = document.content.start
     for heading in document.content.headings:
-        yield _Section(tuple(h.text for h in above), start, heading.start)
+        yield _Piece(tuple(h.text for h in above), start, heading.start)
         is_title = not title_seen and heading.level == 1 and heading.text == document.title
         title_seen = title_seen or is_title
         above = [] if is_title else [*(h for h in above if h.level < heading.level), heading]
         start = heading.end
-    yield _Section(tuple(h.text for h in above), start, len(document.text))
+    yield _Piece(tuple(h.text for h in above), start, len(document.text))
 
 
 class _Cutter:
@@ -119,7 +110,7 @@ class _Cutter:
         """Tokens of the chunk that this span would be, heading included."""
         return self._counter.count(f"{_line(*self.heading(path))} {self._text[start:end]}".strip())
 
-    def _split(self, section: _Section) -> Iterator[_Piece]:
+    def _split(self, section: _Piece) -> Iterator[_Piece]:
         room = self._chunking.max_tokens - self._counter.count(_line(*self.heading(section.path)))
         for start, end in self._blocks(section.start, section.end):
             yield from self._fitting(section.path, start, end, room)
@@ -159,7 +150,10 @@ class _Cutter:
         return spans
 
     def _short(self, span: tuple[int, int]) -> bool:
-        return self._counter.count(self._text[slice(*span)]) < self._chunking.min_tokens
+        text = self._text[slice(*span)]
+        least = self._chunking.min_tokens
+        # Each word is a token at least, and counting words is far cheaper.
+        return len(text.split()) < least and self._counter.count(text) < least
 
     def _cut(self, ruler: Ruler, start: int, capacity: tuple[int, int]) -> list[tuple[int, int]]:
         """The splitter's chunks of the ruler's text, without white space around them and without mere rules.

@@ -11,12 +11,14 @@ from typing import NamedTuple
 _SHARE = 0.5
 _ENOUGH = 200
 _SHOWN = 120
-_FOLDED = re.compile(r"\s+|[‘’‚‛′“”„‟″«»‐‑‒–—―−…\u00ad\u200b-\u200d\ufeff]")
+_BEFORE = 40
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\ufeff"
+_FOLDED = re.compile(rf"[{_INVISIBLE}\s]*\s[{_INVISIBLE}\s]*|[{_INVISIBLE}‘’‚‛′“”„‟″«»‐‑‒–—―−…]")
 _PLAIN = {
     **dict.fromkeys("‘’‚‛′", "'"),
     **dict.fromkeys("“”„‟″«»", '"'),
     **dict.fromkeys("‐‑‒–—―−", "-"),
-    **dict.fromkeys("\u00ad\u200b\u200c\u200d\ufeff", ""),
+    **dict.fromkeys(_INVISIBLE, ""),
     "…": "...",
 }
 
@@ -60,8 +62,8 @@ class Folded(NamedTuple):
 
     Attributes:
         text: The folded text.
-        folded_at: Where each change ends in the folded text, ascending.
-        original_at: Where the same change ends in the original.
+        folded_at: Offsets of the folded text from which on the distance to the original is another, ascending.
+        original_at: The original's offset of each.
     """
 
     text: str
@@ -89,7 +91,10 @@ def fold(text: str) -> Folded:
         if plain == match[0]:
             continue
         parts += [text[done : match.start()], plain]
-        length += match.start() - done + len(plain)
+        length += match.start() - done
+        folded_at += range(length + 1, length + len(plain))  # the second and third dot of an ellipsis
+        original_at += [match.start()] * (len(plain) - 1)
+        length += len(plain)
         done = match.end()
         folded_at.append(length)
         original_at.append(done)
@@ -122,7 +127,7 @@ class Searchable:
         ]
 
     def nearest(self, quote: str) -> str:
-        """The passage most like a quote, cut to 120 characters; empty if no word of it occurs.
+        """The passage most like a quote, 120 characters of it from where they part; empty if no word of it occurs.
 
         The window of as many words that shares the most words is found first, and the best few of those are compared
         by characters.
@@ -137,7 +142,15 @@ class Searchable:
         if not windows:
             return ""
         closest = max(windows, key=lambda window: SequenceMatcher(None, window, quote, autojunk=False).ratio())
-        return shorten(closest)
+        return shorten(_from_difference(" ".join(closest.split()), " ".join(quote.split())))
+
+
+def _from_difference(passage: str, quote: str) -> str:
+    """A passage that begins like a quote, begun a little before the first difference, so that it is seen."""
+    pairs = enumerate(zip(passage, quote, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), 0)
+    begin = passage.rfind(" ", 0, max(0, same - _BEFORE)) + 1
+    return f"…{passage[begin:]}" if begin and len(passage) > _SHOWN else passage
 
 
 def _occurrences(wanted: str, text: str) -> list[int]:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 _LARGER = 1.12
 """A heading is set at least this many times as large as the body."""
 _HEADING_LENGTH = 150
+_COVER = 1000
 _FULL_LINE = 0.7
 """A line of this share of the usual width was broken by the margin, not by the author."""
 _BULLET = re.compile(r"[•◦▪‣·●○■–—*-]\s|\(?[0-9a-zA-Z]{1,3}[.)]\s")
 _SENTENCE_END = re.compile(r"[.!?:;…][\"'”’)\]]*$")
 _LEADER = re.compile(r"(?:\. ?){6,}")
 _PAGE_NUMBER = re.compile(r"[-– ]*(?:\d+|[ivxlc]+)[-– ]*", re.IGNORECASE)
+_NO_TITLE = re.compile(r"^\W*(untitled|microsoft \w+ -|\(?anonymous)|\.(docx?|pptx?|xlsx?|tex|dvi|indd|pdf)\W*$", re.I)
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
 
 
@@ -58,8 +60,8 @@ def convert_pdf(path: Path) -> Converted:
     warnings = (f"{shown(path)}: {empty} of {pages} pages hold no text (pictures or scans)",) if empty else ()
     text, found = _layout(_without_furniture(lines, pages))
     top = [heading for heading in found if heading.level == 1]
-    # Chapters at the top level are no title; a title stands alone there, at the beginning.
-    titled = len(top) == 1 and top[0] == found[0]
+    # Chapters at the top level are no title; a title stands alone there, near the beginning.
+    titled = len(top) == 1 and top[0].start < _COVER
     return Converted(text, found, top[0].text if titled else metadata_title, warnings=warnings)
 
 
@@ -72,7 +74,7 @@ def _read(path: Path) -> tuple[list[Line], int, str | None]:
             raise BenchError(f"{shown(path)}: is encrypted; save it without a password")
         lines = [line for number, page in enumerate(reader.pages) for line in _page_lines(page, number)]
         title = reader.metadata.title if reader.metadata else None
-        return lines, len(reader.pages), one_line(clean(title)) if title else None
+        return lines, len(reader.pages), None if not title or _NO_TITLE.search(title) else one_line(clean(title))
 
 
 def _opened(reader: "PdfReader") -> bool:

@@ -28,8 +28,8 @@ class Evidence(Strict):
             raise ValueError("'start' goes with 'end'")
         if (self.quote is None) == (self.start is None):
             raise ValueError("either 'quote' or 'start' and 'end' is needed")
-        if self.quote is not None and not self.quote.strip():
-            raise ValueError("'quote' is empty")
+        if self.quote is not None and not any(map(str.isalnum, self.quote)):
+            raise ValueError("'quote' is empty (no letter or digit in it)")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"the span {self.start}-{self.end} is empty ('end' is one past the last character)")
         return self

@@ -1,5 +1,6 @@
 """The test set stage: questions with evidence, or a ready-made corpus's own judgements, to queries and qrels."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -75,8 +76,11 @@ def read_truth(domain: Domain, chunks: Path, problems: Problems, unreadable: Ite
     if domain.spec.beir is not None:
         ids = {chunk.id for chunk in iter_chunks(chunks)}
         return Truth(beir.read_truth(domain, ids, problems))
-    asked = read_questions(domain, problems)
-    located = locate(asked, chunks, problems, frozenset(unreadable))
+    found = Problems()
+    asked = read_questions(domain, found)
+    located = locate(asked, chunks, found, frozenset(unreadable))
+    for line in sorted(found.lines, key=_line_number):
+        problems.add(line)
     qrels: dict[str, dict[str, int]] = {}
     for item in located:
         qrels.setdefault(item.query, {}).update(dict.fromkeys(item.chunks, 1))
@@ -85,6 +89,12 @@ def read_truth(domain: Domain, chunks: Path, problems: Problems, unreadable: Ite
     if asked and not answerable:
         problems.add(f"{shown(domain.questions)}: no answerable question in it: nothing to measure retrieval on")
     return Truth(TestSet(answerable, tuple(query for has_answer, query in queries if not has_answer), qrels), located)
+
+
+def _line_number(problem: str) -> int:
+    """The line of questions.jsonl that a problem names, so that a person mends the file from top to bottom."""
+    number = re.search(r":(\d+): ", problem)
+    return int(number[1]) if number else 0
 
 
 def _write(folder: Path, truth: Truth) -> Json:

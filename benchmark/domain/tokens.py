@@ -20,7 +20,7 @@ class TokenCounter:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.special_tokens: int = tokenizer.num_special_tokens_to_add(False)
-        self.count = lru_cache(maxsize=1024)(self._count)
+        self.count = lru_cache(maxsize=256)(self._count)
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -1,18 +1,22 @@
 """A domain with kept runs, made through the real floor: stages, manifests, TREC files. No model is loaded."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import pytrec_eval
 
 from benchmark.console import SILENT
-from benchmark.files import write_jsonl, write_text
+from benchmark.files import hash_text, write_jsonl, write_text
 from benchmark.project import Domain, Project
 from benchmark.provenance import Outcome, Stage, run_stage
 from benchmark.records import Chunk, Hit
+from benchmark.reporting.leaderboard import make_leaderboard
+from benchmark.reporting.report import make_report
 from benchmark.runs import rank, write_run
 from benchmark.specs import BenchmarkSpec, Endpoint, FinetuneSpec, GenerateSpec, LLMSpec
 
@@ -60,12 +64,15 @@ class Lab:
         *,
         edit: Callable[[dict], dict] = lambda facts: facts,
         model: str | None = None,
+        ghost: str = "",
     ) -> None:
         """Keep a run as the evaluate stage does, with pytrec_eval's means as mteb reports them."""
         run = {query: rank(row, TOP_K) for query, row in scores.items()}
 
         def build(folder: Path) -> dict:
             write_run(folder / "run.trec", run, spec, self.qrels)
+            if ghost:  # a query that the test set lacks
+                write_run(folder / "run.trec", {**run, ghost: run["q0"]}, spec, [*self.qrels, ghost])
             facts = {
                 "spec": spec,
                 "task": self.domain.task_name + task.capitalize(),
@@ -77,7 +84,7 @@ class Lab:
             return edit(facts)
 
         run_stage(
-            Stage("evaluate", 1), self.domain.run(task, spec), inputs={"run": str(hash(str(run)))},
+            Stage("evaluate", 1), self.domain.run(task, spec), inputs={"run": hash_text(str(run))},
             settings={"spec": spec, "task": task, "top_k": TOP_K}, build=build, reporter=SILENT,
         )  # fmt: skip
 
@@ -108,7 +115,7 @@ def by_pytrec(qrels: dict[str, dict[str, int]], run: dict[str, list[Hit]]) -> di
     return rows
 
 
-def make_lab(root: Path, categories: dict[str, int] = CATEGORIES, n_chunks: int = 150) -> Lab:
+def make_lab(root: Path, categories: dict[str, int] = CATEGORIES, n_chunks: int = 60) -> Lab:
     """A project without runs."""
     write_text(root / "tasks" / "village" / "domain.yaml", "title: Village | rules\nlicence: CC0-1.0\n"
                "chunking: {tokenizer: base}\nreranking: {base: base}\n")  # fmt: skip
@@ -168,31 +175,51 @@ def empty_lab(tmp_path: Path) -> Lab:
     return make_lab(tmp_path / "project")
 
 
-@pytest.fixture
-def lab(empty_lab: Lab) -> Lab:
-    """A domain with runs of five systems."""
-    evaluate_all(empty_lab)
-    return empty_lab
-
-
-@pytest.fixture
-def told_lab(lab: Lab) -> Lab:
-    """The same with manifests of synthetic data and fine-tuning, as the report shows them."""
+def add_training(lab: Lab) -> Lab:
+    """Manifests of synthetic data and fine-tuning, as the report shows them."""
     facts = {"kept": 1200, "funnel": {"near-duplicate": 40, "<i>round trip</i>": 310}, "by_kind": {"core": 600}}
     run_stage(
         Stage("generate", 1), lab.domain.synthetic, inputs={}, settings={}, build=lambda _: facts, reporter=SILENT
     )
-    facts = {
-        "pairs": 1200,
-        "final_loss": 0.123456,
-        "development": {"before": {"ndcg@10": 0.5}, "after": {"ndcg@10": 0.6}},
-    }
+    development = {"before": {"ndcg@10": 0.5}, "after": {"ndcg@10": 0.6}}
     run_stage(
         Stage("finetune", 1), lab.domain.model(TUNED), inputs={}, settings={"name": TUNED, "epochs": 1.0},
-        build=lambda _: facts, reporter=SILENT,
+        build=lambda _: {"pairs": 1200, "final_loss": 0.123456, "development": development}, reporter=SILENT,
     )  # fmt: skip
     llm = LLMSpec(endpoint=Endpoint(base_url="http://localhost:1", model="m"))
     return lab.with_benchmark(
         generate=GenerateSpec(llm=llm, retriever=BASE),
         finetune=[FinetuneSpec(name=TUNED, kind="bi-encoder", base=BASE)],
     )
+
+
+@pytest.fixture(scope="session")
+def kept_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A domain with everything, leaderboard and report too; made once, copied for each test."""
+    lab = add_training(make_lab(tmp_path_factory.mktemp("kept") / "project"))
+    evaluate_all(lab)
+    board = make_leaderboard(lab.project, lab.domain, lab.benchmark, SILENT)
+    make_report(lab.project, lab.domain, lab.benchmark, board, SILENT)
+    return lab
+
+
+@pytest.fixture
+def made(kept_lab: Lab, tmp_path: Path) -> Lab:
+    """A domain with runs of five systems, its leaderboard and its report."""
+    shutil.copytree(kept_lab.project.root, tmp_path / "project")
+    project = Project(tmp_path / "project")
+    return replace(kept_lab, project=project, domain=project.domain("village"))
+
+
+@pytest.fixture
+def lab(made: Lab) -> Lab:
+    """A domain with runs of five systems, without a leaderboard."""
+    for path in made.domain.results.glob("leaderboard.*"):
+        path.unlink()
+    return made
+
+
+@pytest.fixture(scope="session")
+def kit() -> SimpleNamespace:
+    """The functions and names above; under importlib's import mode a test cannot import its conftest."""
+    return SimpleNamespace(**globals())
