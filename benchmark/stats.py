@@ -8,6 +8,7 @@ Sources: Efron and Tibshirani 1993, chapter 13 (percentile bootstrap); Smucker, 
 (randomisation test for retrieval); Phipson and Smyth 2010 (the + 1); Holm 1979 (step-down correction).
 """
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
@@ -169,9 +170,13 @@ def sign_flip_test(system: ArrayLike, baseline: ArrayLike, *, permutations: int 
 
 
 def _exact(gaps: Floats) -> float:
-    m = len(gaps)
-    signs = 1.0 - 2.0 * ((np.arange(2**m)[:, None] >> np.arange(m)) & 1)
-    return float((np.abs(signs @ gaps) >= abs(gaps.sum()) - m * SAME).mean())
+    return float((np.abs(_signs(len(gaps)) @ gaps) >= abs(gaps.sum()) - len(gaps) * SAME).mean())
+
+
+@functools.cache
+def _signs(m: int) -> Floats:
+    """All sign patterns of m differences, shape (2 ** m, m)."""
+    return np.asarray(1.0 - 2.0 * ((np.arange(2**m)[:, None] >> np.arange(m)) & 1), dtype=np.float64)
 
 
 def _drawn(gaps: Floats, permutations: int, seed: int) -> Floats:

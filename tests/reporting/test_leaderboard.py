@@ -132,6 +132,17 @@ def test_one_query_is_blank_where_there_is_not_enough_data():
     )
 
 
+def test_the_ceiling_of_reranking_is_told(made, kit):
+    text = (made.domain.results / "leaderboard.md").read_text()
+    best = max(read_leaderboard(made.domain).mean("reranking", n, Metric("recall", 100)).mean for n in kit.SYSTEMS)
+    assert 0.5 < best < 1
+    assert f"The candidates hold {100 * best:.1f} % of the relevant passages" in text
+    assert "the same as in retrieval" not in text
+    assert "for `base`, `rival` on every question the same as in retrieval" in leaderboard_markdown(
+        synthetic({"base": [0.0, 1.0], "rival": [1.0, 1.0]})
+    )
+
+
 def test_only_the_baseline():
     board = synthetic({"base": [0.5, 1.0]})
     assert board.comparisons == ()

@@ -1,0 +1,1 @@
+"""From kept runs to the leaderboard, the plots and the report; no model is loaded."""

@@ -1,0 +1,138 @@
+"""From per-query scores to means, intervals and corrected comparisons (pure: no file, no clock).
+
+Families for Holm's correction, one for each task:
+
+1. the headline: the main metric over all queries, every system against the baseline;
+2. each other metric over all queries: a family of its own, every system;
+3. each metric by category: one family, every system in every category.
+
+A verdict of `better` or `worse` needs a corrected p under alpha.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmark.reporting.board import TASKS, Comparison, Leaderboard, Mean
+from benchmark.reporting.metrics import Metric
+from benchmark.stats import (
+    Floats,
+    Interval,
+    bootstrap_intervals,
+    counts,
+    differences,
+    holm,
+    mean,
+    minimum_detectable,
+    sign_flip_tests,
+    verdict,
+)
+
+_DIGITS = 12  # beyond these a sum depends on the order of its terms, and so on the processor
+
+
+def with_statistics(board: Leaderboard) -> Leaderboard:
+    """The leaderboard with means and comparisons computed from its per-query scores.
+
+    Raises:
+        BenchError: There is no query, or a score is NaN.
+    """
+    means: list[Mean] = []
+    comparisons: list[Comparison] = []
+    for task in TASKS:
+        found: list[Comparison] = []
+        for category, rows in _groups(board):
+            group_means, group_comparisons = _group(board, task, category, rows)
+            means += group_means
+            found += group_comparisons
+        comparisons += _corrected(found, board.settings.alpha)
+    return replace(board, means=tuple(means), comparisons=tuple(comparisons))
+
+
+def _groups(board: Leaderboard) -> Iterator[tuple[str | None, list[int]]]:
+    """All queries, then each category: its name and the positions of its queries."""
+    yield None, list(range(len(board.queries)))
+    for category in board.categories:
+        yield category, [place for place, query in enumerate(board.queries) if query.category == category]
+
+
+def _group(
+    board: Leaderboard, task: str, category: str | None, rows: Sequence[int]
+) -> tuple[list[Mean], list[Comparison]]:
+    """Every metric and system on one group; p values not yet corrected."""
+    settings, names = board.settings, [system.name for system in board.systems]
+    columns = [(metric, name) for metric in board.metrics for name in names]
+    pairs = [(metric, name) for metric in board.metrics for name in names[1:]]
+
+    def column(metric: Metric, name: str) -> Floats:
+        return np.asarray(board.scores[task][name][metric], dtype=np.float64)[list(rows)]
+
+    values = np.column_stack([column(*key) for key in columns])
+    gaps = np.empty((len(rows), 0))
+    if pairs:
+        gaps = np.column_stack([differences(column(metric, name), column(metric, names[0])) for metric, name in pairs])
+    intervals = bootstrap_intervals(np.hstack([values, gaps]), resamples=settings.bootstrap, seed=settings.seed)
+    p_values = sign_flip_tests(gaps, permutations=settings.permutations, seed=settings.seed)
+    means = [
+        Mean(task, metric, category, name, len(rows), _kept(mean(values[:, place])), *_ends(intervals[place]))
+        for place, (metric, name) in enumerate(columns)
+    ]
+    comparisons = [
+        _comparison(task, key, category, gaps[:, place], interval, p_values[place], settings.alpha)
+        for place, (key, interval) in enumerate(zip(pairs, intervals[len(columns) :], strict=True))
+    ]
+    return means, comparisons
+
+
+def _comparison(
+    task: str,
+    key: tuple[Metric, str],
+    category: str | None,
+    gaps: Floats,
+    interval: Interval | None,
+    p: float,
+    alpha: float,
+) -> Comparison:
+    metric, system = key
+    detectable = minimum_detectable(gaps, alpha=alpha)
+    low, high = _ends(interval)
+    wins, losses, ties = counts(gaps)
+    return Comparison(
+        task=task,
+        metric=metric,
+        category=category,
+        system=system,
+        n=len(gaps),
+        difference=_kept(mean(gaps)),
+        low=low,
+        high=high,
+        p=_kept(p),
+        corrected_p=_kept(p),
+        verdict="not shown",
+        wins=wins,
+        losses=losses,
+        ties=ties,
+        detectable=None if detectable is None else _kept(detectable),
+    )
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (_kept(interval.low), _kept(interval.high))
+
+
+def _kept(value: float) -> float:
+    return round(value, _DIGITS) + 0.0  # + 0.0: no negative zero
+
+
+def _corrected(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
+    """Holm's correction and the verdict, family by family; the order stays."""
+    families: dict[tuple[Metric, bool], list[int]] = {}
+    for place, row in enumerate(comparisons):
+        families.setdefault((row.metric, row.category is None), []).append(place)
+    done = list(comparisons)
+    for places in families.values():
+        for place, p in zip(places, holm([comparisons[place].p for place in places]), strict=True):
+            row = comparisons[place]
+            done[place] = replace(row, corrected_p=_kept(p), verdict=verdict(row.difference, p, alpha))
+    return done

@@ -1,0 +1,209 @@
+"""What the leaderboard is made from: finished runs of the present test set, refused where they are anything else."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from benchmark.errors import BenchError, Problems
+from benchmark.files import Json, hash_file, hash_json, read_json, shown
+from benchmark.project import Domain, Project
+from benchmark.provenance import MANIFEST
+from benchmark.records import Run, TestSet, read_testset
+from benchmark.reporting.board import TASKS, Scores, System
+from benchmark.reporting.metrics import Metric
+from benchmark.runs import read_run
+from benchmark.specs import BenchmarkSpec, ModelSpec
+
+RUN = "run.trec"
+TOLERANCE = 1e-5  # mteb rounds its scores to five digits
+_AGAIN = "run again: domainbench evaluate"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The test set and the finished runs on it, with their manifests, by task and system."""
+
+    testset: TestSet
+    testset_hash: str
+    runs: Mapping[str, Mapping[str, Run]]
+    manifests: Mapping[str, Mapping[str, Json]]
+
+    @property
+    def qrels(self) -> dict[str, dict[str, int]]:
+        """Relevance of the answerable queries, in the test set's order."""
+        return {query.id: self.testset.qrels[query.id] for query in self.testset.queries}
+
+
+def read_evaluated(domain: Domain, benchmark: BenchmarkSpec) -> Evaluated:
+    """Read the test set and every compared spec's runs.
+
+    Raises:
+        BenchError: The test set or a run is missing, unfinished, edited, or was made on another test set, with
+            another depth or with another model than its sister run; all of them at once.
+    """
+    manifest = _testset_manifest(domain)
+    testset = read_testset(domain.testset)
+    if not testset.queries:
+        raise BenchError(f"{shown(domain.testset)}: has no answerable question, so there is nothing to measure")
+    with Problems() as problems:
+        manifests = {
+            task: dict(_manifests(domain, task, benchmark, problems)) for task in TASKS
+        }  # fmt: skip
+    same = (hash_json(manifest["outputs"]), manifest["fingerprint"])
+    with Problems() as problems:
+        for task, rows in manifests.items():
+            for spec, row in rows.items():
+                _check_manifest(domain, task, spec, row, same, benchmark.top_k, problems)
+        _check_sisters(domain, manifests, problems)
+    queries = {query.id for query in testset.queries}
+    with Problems() as problems:
+        runs = {task: {spec: _run(domain, task, spec, queries, problems) for spec in manifests[task]} for task in TASKS}
+    return Evaluated(testset, same[0], runs, manifests)
+
+
+def _testset_manifest(domain: Domain) -> Json:
+    path = domain.testset / MANIFEST
+    if not path.is_file():
+        raise BenchError(f"{shown(domain.testset)}: no test set; make it with: domainbench ingest")
+    return read_json(path)
+
+
+def _manifests(domain: Domain, task: str, benchmark: BenchmarkSpec, problems: Problems) -> Iterator[tuple[str, Json]]:
+    for spec in benchmark.compared:
+        folder = domain.run(task, spec)
+        if (folder / MANIFEST).is_file() and (folder / RUN).is_file():
+            yield spec, read_json(folder / MANIFEST)
+        else:
+            problems.add(f"{shown(folder)}: no finished {task} run of '{spec}'; make it with: domainbench evaluate")
+
+
+def _check_manifest(
+    domain: Domain, task: str, spec: str, manifest: Json, testset: tuple[str, str], top_k: int, problems: Problems
+) -> None:
+    folder, facts = domain.run(task, spec), manifest.get("facts", {})
+    where = f"{shown(folder)}"
+    if facts.get("spec") != spec:
+        problems.add(f"{where}: is a run of '{facts.get('spec')}', not of '{spec}'; {_AGAIN}")
+    if facts.get("testset") not in testset:
+        problems.add(f"{where}: was made on another test set than the present one; {_AGAIN}")
+    if manifest.get("outputs", {}).get(RUN) != hash_file(folder / RUN):
+        problems.add(f"{where}/{RUN}: was edited after its evaluation; {_AGAIN}")
+    depth = manifest.get("settings", {}).get("top_k", top_k)
+    if depth != top_k:
+        problems.add(f"{where}: holds the first {depth} passages, the benchmark asks for {top_k}; {_AGAIN}")
+
+
+def _check_sisters(domain: Domain, manifests: Mapping[str, Mapping[str, Json]], problems: Problems) -> None:
+    """A model that was tuned anew between its two runs would stand in the tables as one system."""
+    first, *others = TASKS
+    for spec, manifest in manifests[first].items():
+        for task in others:
+            if manifests[task][spec].get("facts", {}).get("model") != manifest.get("facts", {}).get("model"):
+                problems.add(f"{shown(domain.run(task, spec))}: was made with another model than {first}'s; {_AGAIN}")
+
+
+def _run(domain: Domain, task: str, spec: str, queries: set[str], problems: Problems) -> Run:
+    path = domain.run(task, spec) / RUN
+    try:
+        run = read_run(path)
+    except BenchError as error:
+        problems.absorb(error)
+        return {}
+    unknown = [query for query in run if query not in queries]
+    if unknown:
+        problems.add(f"{shown(path)}: {len(unknown)} queries not in the test set (the first: {unknown[0]}); {_AGAIN}")
+    return run
+
+
+# --- agreement with mteb --------------------------------------------------------------------------------------------
+
+
+def check_agreement(domain: Domain, evaluated: Evaluated, scores: Scores, top_k: int) -> None:
+    """Every score that mteb reported must be the one that the kept run gives.
+
+    mteb's means leave out queries for which nothing was retrieved, ours do not: where a run lacks queries either
+    mean is accepted.
+
+    Raises:
+        BenchError: A score differs by more than the rounding; all of them at once.
+    """
+    with Problems() as problems:
+        for task in TASKS:
+            for spec, manifest in evaluated.manifests[task].items():
+                reported = manifest["facts"].get("scores", {})
+                run = evaluated.runs[task][spec]
+                answered = [bool(run.get(query)) for query in evaluated.qrels]
+                for metric, row in scores[task][spec].items():
+                    said = reported.get(metric.mteb_key(top_k))
+                    if said is not None and not _agrees(float(said), row, answered):
+                        problems.add(_disagreement(domain, task, spec, metric, float(said), row))
+
+
+def _agrees(said: float, row: list[float], answered: list[bool]) -> bool:
+    ours = [sum(row) / len(row)]
+    if any(answered) and not all(answered):
+        ours.append(sum(row) / sum(answered))
+    return any(abs(said - value) <= TOLERANCE for value in ours)
+
+
+def _disagreement(domain: Domain, task: str, spec: str, metric: Metric, said: float, row: list[float]) -> str:
+    return (
+        f"{shown(domain.run(task, spec))}: mteb reported {metric} {said:.5f}, the kept run gives "
+        f"{sum(row) / len(row):.5f}; the run was edited or belongs to another test set; {_AGAIN}"
+    )
+
+
+# --- systems --------------------------------------------------------------------------------------------------------
+
+
+def read_systems(project: Project, benchmark: BenchmarkSpec, evaluated: Evaluated) -> tuple[System, ...]:
+    """What each compared spec is, the baseline first.
+
+    Raises:
+        BenchError: A spec is missing or has mistakes; all of them at once.
+    """
+    systems: list[System] = []
+    with Problems() as problems:
+        for name in benchmark.compared:
+            try:
+                spec = project.model_spec(name)
+            except BenchError as error:
+                problems.absorb(error)
+                continue
+            origin = _tuned_from(name, spec, benchmark)
+            systems.append(
+                System(
+                    name=name,
+                    kind=_kind(spec, origin),
+                    description=spec.description,
+                    licence=spec.licence,
+                    parameters=spec.parameters,
+                    dimensions=spec.dimensions,
+                    tuned_from=origin,
+                    fingerprint=str(evaluated.manifests[TASKS[0]][name]["facts"].get("model", "")),
+                )
+            )
+    return tuple(systems)
+
+
+def _tuned_from(name: str, spec: ModelSpec, benchmark: BenchmarkSpec) -> str | None:
+    """The base of a spec that a training run of this project made."""
+    for run in benchmark.finetune:
+        if run.name == name:
+            return run.base
+    base = spec.provenance.get("base")
+    return base if isinstance(base, str) and spec.path is not None else None
+
+
+def _kind(spec: ModelSpec, origin: str | None) -> str:
+    if spec.bm25 is not None:
+        return f"BM25 (k1 {spec.bm25.k1:g}, b {spec.bm25.b:g})"
+    if spec.hybrid is not None:
+        shares = "" if spec.weights is None else f" (weights {spec.weights[0]:g} and {spec.weights[1]:g})"
+        return f"hybrid of {spec.hybrid[0]} and {spec.hybrid[1]}{shares}"
+    if spec.retriever is not None:
+        return f"{spec.retriever}, its first {spec.depth} reranked by {spec.reranker}"
+    if spec.truncate_dim is not None:
+        return f"{spec.base}, cut to {spec.truncate_dim} dimensions"
+    if origin is not None:
+        return f"{spec.kind}, tuned from {origin}"
+    return f"{spec.kind} {spec.hub or spec.package or spec.path}"

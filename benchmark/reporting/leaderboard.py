@@ -1,0 +1,177 @@
+"""`results/<domain>/leaderboard.{json,md,csv}`: made from kept runs, and checked again from its own JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from benchmark.console import Reporter
+from benchmark.errors import Problems
+from benchmark.files import read_json, read_text, shown, write_text
+from benchmark.project import Domain, Project
+from benchmark.reporting.board import (
+    TASKS,
+    Comparison,
+    Leaderboard,
+    Mean,
+    Question,
+    Scores,
+    Settings,
+    close,
+    dump_compact,
+)
+from benchmark.reporting.compare import with_statistics
+from benchmark.reporting.inputs import Evaluated, check_agreement, read_evaluated, read_systems
+from benchmark.reporting.metrics import metrics_for, score_run
+from benchmark.reporting.render import leaderboard_csv, leaderboard_markdown, sentence
+from benchmark.specs import BenchmarkSpec
+
+NAME = "leaderboard"
+_AT_MOST = 20  # differences listed before the rest is only counted
+
+
+def make_leaderboard(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporter: Reporter) -> Leaderboard:
+    """Score the kept runs, compare with the baseline, write `leaderboard.{json,md,csv}`.
+
+    Loads no model; the same runs give the same bytes.
+
+    Args:
+        project: Where the model specs stand.
+        domain: Whose runs are compared.
+        benchmark: What is compared, on which metric, with which seed.
+        reporter: Where notes go.
+
+    Raises:
+        BenchError: Runs are missing, belong to another test set, or disagree with the scores that mteb reported.
+    """
+    board = with_statistics(_scored(project, domain, benchmark, read_evaluated(domain, benchmark), reporter))
+    for suffix, text in _files(board):
+        write_text(_path(domain, suffix), text)
+    reporter.note(f"leaderboard: {len(board.systems)} models, {len(board.queries)} questions, {shown(domain.results)}")
+    return board
+
+
+def _scored(
+    project: Project, domain: Domain, benchmark: BenchmarkSpec, evaluated: Evaluated, reporter: Reporter
+) -> Leaderboard:
+    metrics = metrics_for(benchmark.main_metric, benchmark.top_k)
+    systems = read_systems(project, benchmark, evaluated)
+    jobs = [(task, name) for task in TASKS for name in benchmark.compared]
+    scores: Scores = {task: {} for task in TASKS}
+    for task, name in reporter.track(jobs, total=len(jobs), label="scoring runs"):
+        found = score_run(evaluated.runs[task][name], evaluated.qrels, metrics, top_k=benchmark.top_k)
+        scores[task][name] = {metric: column.tolist() for metric, column in found.items()}
+    check_agreement(domain, evaluated, scores, benchmark.top_k)
+    return Leaderboard(
+        domain=domain.name,
+        title=domain.spec.title,
+        task_names={task: domain.task_name + task.capitalize() for task in TASKS},
+        testset=evaluated.testset_hash,
+        settings=Settings.of(benchmark),
+        metrics=metrics,
+        systems=systems,
+        queries=tuple(Question(query.id, query.category) for query in evaluated.testset.queries),
+        scores=scores,
+    )
+
+
+def _path(domain: Domain, suffix: str) -> Path:
+    return domain.results / f"{NAME}.{suffix}"
+
+
+def _files(board: Leaderboard) -> Iterator[tuple[str, str]]:
+    """Suffix and content of each file; the JSON last, since the others can be made from it."""
+    yield "md", leaderboard_markdown(board)
+    yield "csv", leaderboard_csv(board)
+    yield "json", dump_compact(board.to_json()) + "\n"
+
+
+def read_leaderboard(domain: Domain) -> Leaderboard:
+    """Read `leaderboard.json`.
+
+    Raises:
+        BenchError: It is missing or broken.
+    """
+    path = _path(domain, "json")
+    return Leaderboard.from_json(read_json(path), shown(path))
+
+
+# --- checking what was committed ------------------------------------------------------------------------------------
+
+
+def check_leaderboard(domain: Domain, benchmark: BenchmarkSpec) -> None:
+    """Derive every statistic and the other files anew from the per-query scores in `leaderboard.json`.
+
+    Needs no run and no model, so it works in a clean checkout.
+
+    Raises:
+        BenchError: One line for each difference: a figure, a setting, a line of `leaderboard.md` or `.csv`, or a
+            verdict that `report.md` does not repeat.
+    """
+    stored = read_leaderboard(domain)
+    where = shown(_path(domain, "json"))
+    found = [f"{where}: {line}" for line in _other_settings(stored, benchmark)]
+    derived = with_statistics(stored)
+    figures = [f"{where}: {line}" for line in _other_figures(stored, derived)]
+    found += figures
+    # The stored figures are rendered where they are right: their last digits may be another processor's.
+    for suffix, text in _files(derived if figures else stored):
+        found += _other_lines(_path(domain, suffix), text)
+    found += _other_report(domain, derived)
+    with Problems() as problems:
+        for line in found[:_AT_MOST]:
+            problems.add(line)
+        if len(found) > _AT_MOST:
+            problems.add(
+                f"{where}: and {len(found) - _AT_MOST} more differences; make it anew: domainbench leaderboard"
+            )
+
+
+def _other_settings(stored: Leaderboard, benchmark: BenchmarkSpec) -> Iterator[str]:
+    asked, have = asdict(Settings.of(benchmark)), asdict(stored.settings)
+    for key, value in asked.items():
+        if have[key] != value:
+            yield f"made with {key} {have[key]!r}, the benchmark file says {value!r}"
+    names = [system.name for system in stored.systems]
+    if names != list(benchmark.compared):
+        yield f"compares {', '.join(names)}; the benchmark file says {', '.join(benchmark.compared)}"
+    if stored.metrics != metrics_for(benchmark.main_metric, benchmark.top_k):
+        yield f"its metrics are {', '.join(map(str, stored.metrics))}, not those of the benchmark file"
+
+
+def _other_figures(stored: Leaderboard, derived: Leaderboard) -> Iterator[str]:
+    yield from _other_rows(stored.means, derived.means)
+    yield from _other_rows(stored.comparisons, derived.comparisons)
+
+
+def _other_rows(stored: Sequence[Mean | Comparison], derived: Sequence[Mean | Comparison]) -> Iterator[str]:
+    if len(stored) != len(derived):
+        yield f"has {len(stored)} rows where its scores give {len(derived)}"
+        return
+    for old, new in zip(stored, derived, strict=True):
+        for key in (field.name for field in fields(new)):
+            value = getattr(new, key)
+            if not close(getattr(old, key), value):
+                place = f"{new.task}, {new.system}, {new.metric}, {new.category or 'overall'}"
+                yield f"{place}: {key} is {getattr(old, key)}, its scores give {value}"
+
+
+def _other_lines(path: Path, text: str) -> Iterator[str]:
+    """The first line that differs, if any."""
+    have, want = read_text(path).split("\n"), text.split("\n")
+    for number, (old, new) in enumerate(zip(have, want, strict=False), start=1):
+        if old != new:
+            yield f"{shown(path)}:{number}: differs from what the scores give; make it anew: domainbench leaderboard"
+            return
+    if len(have) != len(want):
+        yield f"{shown(path)}: has {len(have)} lines, the scores give {len(want)}; make it anew: domainbench leaderboard"
+
+
+def _other_report(domain: Domain, derived: Leaderboard) -> Iterator[str]:
+    """The report cannot be made without runs, but the verdicts in it can be."""
+    path = domain.results / "report.md"
+    if not path.is_file():
+        return
+    text = read_text(path)
+    for system in derived.systems[1:]:
+        if sentence(derived, system.name) not in text:
+            yield f"{shown(path)}: its verdict on '{system.name}' is not the leaderboard's; make it anew: domainbench leaderboard"
