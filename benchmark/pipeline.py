@@ -16,7 +16,7 @@ from benchmark.specs import BenchmarkSpec
 
 if TYPE_CHECKING:
     from benchmark.evaluation.tasks import TaskData, TaskKind
-    from benchmark.reporting.leaderboard import Leaderboard
+    from benchmark.reporting.board import Leaderboard
 
 
 _LOCKS: list[TextIO] = []

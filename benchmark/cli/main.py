@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that `--help` is there a
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     from benchmark.pipeline import Pipeline
-    from benchmark.reporting.leaderboard import Leaderboard
+    from benchmark.reporting.board import Leaderboard
 
 app = typer.Typer(
     name="domainbench",
@@ -189,21 +190,25 @@ def run_app(words: list[str] | None = None) -> int:
     """
     try:
         app(words)
+        return 0
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 0
     except BenchError as error:
-        for line in error.problems:
-            print(f"error: {line}", file=sys.stderr)
-        return 2
+        return _complain(error.problems)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{os.strerror(error.errno)}; nothing was half-written", file=sys.stderr)
-        return 2
+        return _complain([f"{where}{os.strerror(error.errno)}; nothing was half-written"])
     finally:
         if "benchmark.pipeline" in sys.modules:
             sys.modules["benchmark.pipeline"].release()
+
+
+def _complain(lines: Sequence[str]) -> int:
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)
+    return 2
 
 
 def run_command() -> None:
