@@ -37,10 +37,11 @@ def test_every_command_has_help_and_stands_in_the_documentation(name):
 
 
 def test_documentation_names_no_command_that_is_not_there():
+    pattern = r"domainbench (?:--project \S+ )?([a-z]+)"
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        for name in re.findall(
-            r"^(?:\$ )?domainbench (?:--project \S+ )?([a-z]+)", path.read_text("utf-8"), re.MULTILINE
-        ):
+        text = path.read_text(encoding="utf-8")
+        code = "\n".join([*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
+        for name in re.findall(rf"^{pattern}", code, re.MULTILINE):
             assert name in COMMANDS, f"{path.name}: domainbench {name}"
 
 

@@ -98,18 +98,20 @@ def read_questions(domain: Domain, problems: Problems) -> list[Asked]:
     for number, row in lines:
         name = row.get("id")
         where = f"{shown(path)}:{number}: question {name}" if isinstance(name, str) else f"{shown(path)}:{number}"
+        # Twins are told of a question with other mistakes as well, so that all are known in one go.
+        told = len(problems)
+        if isinstance(name, str) and by_id.setdefault(name, number) != number:
+            problems.add(f"{where}: the id stands in line {by_id[name]} already")
+        text = row.get("question")
+        if isinstance(text, str) and text.strip():
+            twin = by_text.setdefault(" ".join(text.casefold().split()), str(name))
+            if twin != str(name):
+                problems.add(f"{where}: asks the same as question {twin}")
         try:
             question = parse_spec(Question, row, where)
         except BenchError as error:
             problems.absorb(error)
-            continue
-        first = by_id.setdefault(question.id, number)
-        if first != number:
-            problems.add(f"{where}: the id stands in line {first} already")
-            continue
-        twin = by_text.setdefault(" ".join(question.question.casefold().split()), question.id)
-        if twin != question.id:
-            problems.add(f"{where}: asks the same as question {twin}")
+        if len(problems) > told:
             continue
         asked.append(Asked(where, question))
     return asked

@@ -5,15 +5,17 @@ that the number of negatives does not depend on memory.
 """
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmark.console import Reporter
 from benchmark.encoders.dense import open_bi_encoder, resolve_prompts
+from benchmark.errors import BenchError
 from benchmark.files import Json
 from benchmark.project import Domain, Project
 from benchmark.specs import FinetuneSpec
-from benchmark.training.data import Development, read_development, read_table
+from benchmark.training.data import Development, passage_ids, read_development, read_table
 from benchmark.training.loop import train, training_arguments
 from benchmark.weights import model_folder
 
@@ -40,15 +42,12 @@ def train_bi_encoder(
     """
     import torch
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.base.sampler import BatchSamplers
 
     spec = project.model_spec(run.base)
     torch.manual_seed(seed)
     model = open_bi_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
     prompts = resolve_prompts(spec, model)
-    rows = read_table(domain.synthetic / "ntuples_train.parquet", seed, run.max_pairs)
-    negatives = [f"negative_{i}" for i in range(1, run.hard_negatives + 1)]
-    rows = rows.select_columns(["anchor", "positive", *(n for n in negatives if n in rows.column_names)])
+    rows = training_rows(domain, run, seed)
     development = read_development(domain)
     before = development_scores(model, development, prompts)
     reporter.note(f"{run.name}: {len(rows)} pairs; development nDCG@10 of the base {before['ndcg@10']:.4f}")
@@ -62,8 +61,7 @@ def train_bi_encoder(
         work,
         steps,
         seed,
-        # Several queries share a chunk: within a batch it must not be another query's negative.
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        batch_sampler=partial(_apart, passages=passage_ids(domain, rows)),
         prompts={name: prompts["query" if name == "anchor" else "document"] for name in rows.column_names},
     )
     kept_length = model.max_seq_length
@@ -83,6 +81,35 @@ def train_bi_encoder(
         "final_loss": loss,
         "development": {"queries": len(development.queries), "before": before, "after": after},
     }
+
+
+def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
+    """Anchors, positives and as many mined negatives as the run asks for, shuffled; at most `max_pairs` rows.
+
+    Without mined negatives every kept query is used, also one for which none was found.
+
+    Raises:
+        BenchError: There are no rows, or fewer negatives than asked for.
+    """
+    if run.hard_negatives == 0:
+        rows = read_table(domain.synthetic / "pairs_train.parquet", seed)
+        rows = rows.select([i for i, score in enumerate(rows["score"]) if score == 1.0])
+        return rows.select(range(min(len(rows), run.max_pairs or len(rows)))).select_columns(["anchor", "positive"])
+    rows = read_table(domain.synthetic / "ntuples_train.parquet", seed, run.max_pairs)
+    wanted = [f"negative_{i}" for i in range(1, run.hard_negatives + 1)]
+    if wanted[-1] not in rows.column_names:
+        raise BenchError(
+            f"{run.name}: hard_negatives is {run.hard_negatives}, but 'negatives' under 'generate' is "
+            f"{len(rows.column_names) - 2}; raise the one or lower the other"
+        )
+    return rows.select_columns(["anchor", "positive", *wanted])
+
+
+def _apart(dataset: Any, *, passages: Any, **settings: Any) -> Any:
+    """Batches in which no passage stands twice, as a positive or as a negative."""
+    from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
+
+    return NoDuplicatesBatchSampler(passages, **settings)
 
 
 def _loss(model: Any, run: FinetuneSpec) -> Any:

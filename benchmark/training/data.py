@@ -27,6 +27,27 @@ def read_table(path: Path, seed: int, most: int | None = None) -> Any:
     return dataset.select(range(min(most, len(dataset)))) if most else dataset
 
 
+def passage_ids(domain: Domain, rows: Any) -> Any:
+    """Which passages the rows of an n-tuple table hold: a `datasets.Dataset` of ids with a row for each row.
+
+    A positive whose sentence was removed differs in text from its siblings, so that texts cannot tell that two rows
+    hold the same passage; ids can. Two rows that do must not meet in a batch: one's positive would be the other's
+    negative.
+    """
+    from datasets import Dataset
+
+    sources = {
+        (row["text"], row["positive_text"]): row["chunk"] for row in iter_jsonl(domain.synthetic / "queries.jsonl")
+    }
+    chunks = {chunk.full_text: chunk.id for chunk in read_chunks(domain.chunks / "chunks.jsonl")}
+    positives = zip(rows["anchor"], rows["positive"], strict=True)
+    columns = {"positive": [sources.get(pair, pair[1]) for pair in positives]}
+    for name in rows.column_names:
+        if name.startswith("negative"):
+            columns[name] = [chunks.get(text, text) for text in rows[name]]
+    return Dataset.from_dict(columns)
+
+
 @dataclass(frozen=True)
 class Development:
     """Synthetic queries on documents that training never sees, over the whole corpus."""

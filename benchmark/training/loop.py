@@ -25,8 +25,6 @@ def training_arguments(kind: type[Any], run: FinetuneSpec, folder: Path, steps: 
         seed: For the order of the rows and for dropout.
         more: Arguments of the one trainer.
     """
-    import torch
-
     cuda = device_name() == "cuda"
     return kind(
         output_dir=str(folder),
@@ -36,7 +34,7 @@ def training_arguments(kind: type[Any], run: FinetuneSpec, folder: Path, steps: 
         warmup_steps=round(steps * run.warmup_ratio),
         seed=seed,
         data_seed=seed,
-        bf16=cuda and torch.cuda.is_bf16_supported(),
+        bf16=fast_bfloat16(),
         use_cpu=device_name() == "cpu",
         save_strategy="steps",
         save_steps=max(1, steps // _CHECKPOINTS),
@@ -49,6 +47,19 @@ def training_arguments(kind: type[Any], run: FinetuneSpec, folder: Path, steps: 
         dataloader_pin_memory=cuda,
         **more,
     )
+
+
+def fast_bfloat16() -> bool:
+    """Whether this machine multiplies in bfloat16 faster than in float32: newer GPUs, CPUs with AVX512-BF16 or AMX.
+
+    Elsewhere on CPUs bfloat16 is emulated and slower.
+    """
+    import torch
+
+    if device_name() == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return device_name() == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def progress_callback(update: Update) -> Any:

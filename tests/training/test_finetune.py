@@ -43,6 +43,10 @@ def write_synthetic(domain, rows=48):
     pq.write_table(ntuples, domain.synthetic / "ntuples_train.parquet")
     for name in ("train", "dev"):
         pq.write_table(pairs, domain.synthetic / f"pairs_{name}.parquet")
+    queries = [
+        {"text": anchors[i], "positive_text": positives[i], "chunk": chunks[i % len(chunks)].id} for i in range(rows)
+    ]
+    write_jsonl(domain.synthetic / "queries.jsonl", queries)
     write_jsonl(domain.synthetic / "dev_queries.jsonl", [{"id": f"d{i}", "text": anchors[i]} for i in range(4)])
     lines = [f"d{i}\t{chunks[i].id}\t1\n" for i in range(4)]
     write_text(domain.synthetic / "dev_qrels.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))
@@ -54,6 +58,31 @@ def ready(project):
     pipeline = Pipeline(project, project.domain("village"), None, SILENT)
     pipeline.chunks()
     return project, pipeline.domain, write_synthetic(pipeline.domain)
+
+
+def test_no_passage_stands_twice_in_a_batch(ready):
+    """Two cuts of one chunk are different texts; each would be the other's false negative."""
+    from benchmark.training.biencoder import _apart
+    from benchmark.training.data import passage_ids, read_table
+
+    _, domain, _ = ready
+    table = pq.read_table(domain.synthetic / "ntuples_train.parquet").to_pylist()
+    for row in table:
+        row["positive"] = row["positive"].rsplit(" ", 1)[0] + f" {len(row['anchor'])}"
+    pq.write_table(pa.Table.from_pylist(table), domain.synthetic / "ntuples_train.parquet")
+    chunks = [chunk.id for chunk in read_chunks(domain.chunks / "chunks.jsonl")]
+    rows = [
+        {"text": row["anchor"], "positive_text": row["positive"], "chunk": chunks[i % len(chunks)]}
+        for i, row in enumerate(table)
+    ]
+    write_jsonl(domain.synthetic / "queries.jsonl", rows)
+    dataset = read_table(domain.synthetic / "ntuples_train.parquet", 0)
+    ids = passage_ids(domain, dataset)
+    batches = list(_apart(dataset, passages=ids, batch_size=4, drop_last=False))
+    assert sum(len(batch) for batch in batches) >= len(dataset) * 0.9
+    for batch in batches:
+        seen = [ids[i][column] for i in batch for column in ids.column_names]
+        assert len(seen) == len(set(seen))
 
 
 def weights_of(folder):
@@ -163,6 +192,15 @@ def test_missing_and_empty_data_say_what_to_do(ready):
     with pytest.raises(BenchError, match="domainbench generate"):
         finetune(project, domain, SPEC, 0, synthetic, SILENT)
     assert not domain.model("tuned").exists()
+
+
+def test_more_negatives_than_were_mined_is_told(ready):
+    project, domain, synthetic = ready
+    greedy = SPEC.model_copy(update={"hard_negatives": 3})
+    with pytest.raises(BenchError, match="hard_negatives is 3, but 'negatives' under 'generate' is 1"):
+        finetune(project, domain, greedy, 0, synthetic, SILENT)
+    plain = SPEC.model_copy(update={"hard_negatives": 0, "max_pairs": 20})
+    assert finetune(project, domain, plain, 0, synthetic, SILENT).facts["pairs"] == 20
 
 
 def test_too_little_memory_says_what_to_lower(ready, monkeypatch):
