@@ -128,6 +128,14 @@ class Pipeline:
                 )  # fmt: skip
         return self._done["synthetic"]
 
+    def export_answers(self) -> int:
+        """Keep the language model's answers with the domain, for those who have none; returns how many."""
+        from benchmark.synthesis.generate import export_answers
+
+        if self.spec.generate is None:
+            return 0
+        return export_answers(self.project, self.domain, self.spec.generate, self.spec.seed, self.chunks())
+
     def finetune(self, only: str | None = None, fresh: bool = False) -> list[Outcome]:
         """Training data to models and their specs."""
         from benchmark.training.finetune import finetune

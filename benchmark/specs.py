@@ -171,7 +171,7 @@ class DomainSpec(Strict):
 class Endpoint(Strict):
     """An OpenAI-compatible chat endpoint; `api_key_env` holds the NAME of an environment variable, never a key."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://")]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/?#]")]
     model: str
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     concurrency: Annotated[int, Field(gt=0, le=256)] = 8
@@ -180,15 +180,29 @@ class Endpoint(Strict):
     usd_per_million_input: Annotated[float, Field(ge=0)] | None = None
     usd_per_million_output: Annotated[float, Field(ge=0)] | None = None
 
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        # The address is told in manifests and messages.
+        if re.search(r"^https?://[^/]*@|[?#]", self.base_url):
+            raise ValueError(
+                "'base_url' must hold no user, password or query; name the key's variable in 'api_key_env'"
+            )
+        return self
+
 
 class LocalModel(Strict):
-    """A causal language model that runs in this process through transformers."""
+    """A causal language model that runs in this process through transformers.
+
+    `context_weight` is the alpha of context-aware decoding (Shi et al., arXiv 2305.14739): how far each token is
+    moved away from what the model would say without the passage. 0 switches it off; a larger model needs less.
+    """
 
     package: str | None = None
     path: str | None = None
     gguf: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     batch_size: Positive = 16
+    context_weight: Annotated[float, Field(ge=0, le=2)] = 0.5
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -68,7 +68,7 @@ def largest_gap(pipeline: Pipeline, spec: str) -> float:
         for metric, column in ours.items()
         for query, score in zip(testset.qrels, column.tolist(), strict=True)
     ]
-    return max(gaps)
+    return float(max(gaps))
 
 
 if __name__ == "__main__":

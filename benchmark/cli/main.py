@@ -87,10 +87,19 @@ def ingest(benchmark: BenchmarkFile = None) -> None:
 
 
 @app.command()
-def generate(benchmark: BenchmarkFile = None, fresh: Fresh = False) -> None:
+def generate(
+    benchmark: BenchmarkFile = None,
+    fresh: Fresh = False,
+    export: Annotated[
+        bool,
+        typer.Option("--export", help="Keep the answers in the domain's journal.jsonl, for those without the model."),
+    ] = False,
+) -> None:
     """Chunks to synthetic training data."""
     for pipeline in _pipelines(benchmark):
         outcome = pipeline.synthetic(fresh)
+        if export:
+            typer.echo(f"{pipeline.domain.name}: {pipeline.export_answers()} answers kept in journal.jsonl")
         typer.echo(f"{pipeline.domain.name}: {_counts(outcome.facts)}")
 
 

@@ -31,13 +31,14 @@ class Waits:
         return False
 
     def set(self):
-        pass
+        """Nobody waits for it."""
 
-    clear = set
+    def clear(self):
+        """As `set`."""
 
 
 def ask_all(model, wanted):
-    return {place: result for place, result in model.answers(wanted)}
+    return dict(model.answers(wanted))
 
 
 def error(status, message, **more):

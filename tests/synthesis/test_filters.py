@@ -52,6 +52,13 @@ def test_rules_for_written_questions_leave_pseudo_queries_alone():
     assert not kept and dropped[0].rule == "leak" and dropped[0].score == 1.0
 
 
+def test_the_same_query_twice_is_kept_once_whatever_the_source():
+    twice = [draft("Who repays a servicer?"), draft("who repays a servicer", "span"), draft("Who repays the trust?")]
+    kept, dropped = apply_rules(twice, [CHUNK], [])
+    assert [item.text for item in kept] == ["Who repays a servicer?", "Who repays the trust?"]
+    assert [item.rule for item in dropped] == ["duplicate"]
+
+
 def test_leaks_are_seen_through_case_punctuation_and_width():
     leak = LeakCheck(["What is a “clean-up” call?", "Who holds the servicing rights after a sale?"])
     assert leak("what is a 'clean-up' call") == 1.0
@@ -62,7 +69,7 @@ def test_leaks_are_seen_through_case_punctuation_and_width():
 
 
 def test_longest_run_against_all_substrings():
-    words, text = "a b c a b d e".split(), "x a b d e a b c y".split()
+    words, text = list("abcabde"), list("xabdeabcy")
     runs = [
         size for size in range(1, 8) for i in range(8 - size) for j in range(len(text) - size + 1)
         if words[i : i + size] == text[j : j + size]

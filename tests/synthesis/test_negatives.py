@@ -84,7 +84,9 @@ def test_the_draw_is_seeded_stays_in_the_pool_and_mixes_in_bm25():
     rows += [("z.md", "One", "exotic word", 1.5)]
     space = corpus(rows)
     drafts = [Draft(f"exotic {i}", 0, "llm", "") for i in range(20)]
-    one, same, other = (mined_from(space, drafts, seed=seed, negative_pool=10, near_duplicate=1.0) for seed in (0, 0, 1))
+    one, same, other = (
+        mined_from(space, drafts, seed=seed, negative_pool=10, near_duplicate=1.0) for seed in (0, 0, 1)
+    )
     assert one.negatives == same.negatives != other.negatives
     for row in one.negatives:
         assert len(row) == len(set(row)) == 4

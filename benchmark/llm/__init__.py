@@ -1,0 +1,1 @@
+"""Language models behind one interface: an OpenAI-compatible endpoint or a local model, every answer journalled."""

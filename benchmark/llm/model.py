@@ -1,0 +1,149 @@
+"""What a language model is here: requests go in, answers come out one by one, in any order.
+
+Whoever asks keeps each answer as it arrives (`benchmark.llm.journal`), so that nothing is paid for twice.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from benchmark.files import Json, hash_json
+
+
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One question to a language model.
+
+    Attributes:
+        messages: The conversation so far; texts of documents stand in it as they are, never formatted.
+        prefill: How the assistant's turn begins; only a local model can be made to continue it.
+        background: The same conversation without the passage. A local model moves away from what it would say to
+            that, by `context_weight`; an endpoint leaves it alone.
+        context_weight: 0 leaves the background out.
+        temperature: 0 takes the likeliest token each time.
+        max_tokens: The longest answer, in the model's tokens.
+        stop: The answer ends before the first of these.
+        schema: Name and version of the form in which the answer is expected; part of the key.
+        sample: Tells apart requests that are otherwise equal.
+    """
+
+    messages: tuple[Message, ...]
+    prefill: str = ""
+    background: tuple[Message, ...] = ()
+    context_weight: float = 0.0
+    temperature: float = 0.7
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    schema: str = ""
+    sample: int = 0
+
+    def key(self, identity: str) -> str:
+        """sha256 over everything that can change the answer, the model included (hex)."""
+        return hash_json(
+            {
+                "model": identity,
+                "messages": [list(message) for message in self.messages],
+                "prefill": self.prefill,
+                "background": [[list(message) for message in self.background], self.context_weight],
+                "parameters": [self.temperature, self.max_tokens, list(self.stop)],
+                "schema": self.schema,
+                "sample": self.sample,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said.
+
+    Attributes:
+        text: Never empty.
+        input_tokens: Tokens read, as the model counts them; None where it does not say.
+        output_tokens: Tokens written; None where it does not say.
+    """
+
+    text: str
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one request has no answer; never journalled, so that the next run asks again."""
+
+    reason: str
+
+
+class Answered(NamedTuple):
+    """The result for the request at a position of the sequence that was asked."""
+
+    place: int
+    result: Answer | Failure
+
+
+class Price(NamedTuple):
+    """US dollars for a million tokens; None: not known."""
+
+    usd_per_million_input: float | None
+    usd_per_million_output: float | None
+
+    def cost(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
+        """US dollars, or None where a price or a count is not known.
+
+        >>> Price(1.0, 2.0).cost(1_000_000, 500_000)
+        2.0
+        >>> Price(None, 2.0).cost(10, 10) is None
+        True
+        """
+        if None in (*self, input_tokens, output_tokens):
+            return None
+        assert self.usd_per_million_input is not None and input_tokens is not None  # noqa: S101
+        assert self.usd_per_million_output is not None and output_tokens is not None  # noqa: S101
+        return (input_tokens * self.usd_per_million_input + output_tokens * self.usd_per_million_output) / 1e6
+
+
+class LanguageModel(Protocol):
+    """A language model; opening one is cheap, weights and connections wait for the first request."""
+
+    @property
+    def identity(self) -> str:
+        """What the answers depend on beside the request; part of every key, free of secrets and of paths."""
+
+    @property
+    def price(self) -> Price:
+        """What its tokens cost."""
+
+    def answers(self, requests: Sequence[ChatRequest]) -> Iterator[Answered]:
+        """Ask; results come as they are ready, each request's once, in any order.
+
+        Raises:
+            BenchError: The model cannot be reached or loaded at all.
+        """
+
+
+def count_sum(counts: Sequence[int | None]) -> int | None:
+    """The sum, or None where one of the counts is not known.
+
+    >>> count_sum([1, 2]), count_sum([1, None])
+    (3, None)
+    """
+    return None if any(count is None for count in counts) else sum(count for count in counts if count is not None)
+
+
+def told(value: Any) -> Any:
+    """A figure for a manifest: what is not known is "unknown", never 0."""
+    return "unknown" if value is None else value
+
+
+def usage_facts(answers: Sequence[Answer], price: Price) -> Json:
+    """Tokens and money of answers, for a manifest."""
+    read = count_sum([answer.input_tokens for answer in answers])
+    written = count_sum([answer.output_tokens for answer in answers])
+    return {"input_tokens": told(read), "output_tokens": told(written), "usd": told(price.cost(read, written))}

@@ -1,0 +1,1 @@
+"""Synthetic training data: questions by a language model, pseudo-queries cut from the text, filters, negatives."""
