@@ -261,8 +261,8 @@ class FinetuneSpec(Strict):
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
     warmup_ratio: Share = 0.1
     max_length: Positive = 160
-    hard_negatives: Annotated[int, Field(ge=0, le=16)] = 1
-    mini_batch_size: Positive = 32
+    hard_negatives: Annotated[int, Field(ge=0, le=16)] = 0
+    mini_batch_size: Positive = 64
     max_pairs: Positive | None = None
 
 

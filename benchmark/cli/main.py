@@ -169,9 +169,15 @@ def _pipelines(benchmark: Path | None) -> "list[Pipeline]":
 
 
 def _counts(facts: dict[str, object]) -> str:
-    return ", ".join(
-        f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if isinstance(value, int | float)
-    )
+    """The figures among a stage's facts in one line; a table of counts by its sum."""
+    words = []
+    for key, value in facts.items():
+        figure = value
+        if isinstance(value, dict) and value and all(isinstance(count, int) for count in value.values()):
+            figure = sum(value.values())
+        if isinstance(figure, int | float):
+            words.append(f"{key.replace('_', ' ')} {figure if isinstance(figure, int) else round(figure, 4)}")
+    return ", ".join(words)
 
 
 def _show(pipeline: "Pipeline", board: "Leaderboard") -> None:
@@ -222,4 +228,6 @@ def _complain(lines: Sequence[str]) -> int:
 
 def run_command() -> None:
     """The entry point of the `domainbench` command."""
+    # Before torch is loaded: threads that spin while they wait take the cores from those that work (docs/LOG.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run_app())

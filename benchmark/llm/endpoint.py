@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,7 +136,7 @@ class EndpointLanguageModel:
         try:
             completion = client.chat.completions.create(**self._parameters(request))
         except openai.APITimeoutError:
-            raise _RetryError(f"no answer within {self._spec.timeout:g} s", dead=True) from None
+            raise _RetryError(f"no answer within {self._spec.timeout:g} s ('timeout')", dead=True) from None
         except openai.APIConnectionError as error:
             cause = self._clean(str(error.__cause__ or error))
             raise _RetryError(f"cannot be reached ({cause})", dead=True) from None
@@ -207,8 +208,6 @@ def _retry_after(headers: Any) -> float | None:
     except ValueError:
         pass
     try:
-        from datetime import UTC, datetime
-
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None

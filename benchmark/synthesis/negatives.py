@@ -1,14 +1,14 @@
 """Hard negatives mined from the corpus, with a positive-aware margin (NV-Retriever, arXiv 2407.15831)."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.files import Json, hash_text
+from benchmark.files import Json
 from benchmark.records import Chunk
 from benchmark.specs import GenerateSpec
 from benchmark.synthesis.draft import Draft, seeded
@@ -87,8 +87,9 @@ class _Places:
     """Where each chunk stands: its text, section and neighbours."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
-        self.texts = np.array([hash_text(" ".join(chunk.text.split()))[:16] for chunk in chunks])
         numbers: dict[object, int] = {}
+        flat = [" ".join(chunk.text.split()) for chunk in chunks]
+        self.texts = np.array([numbers.setdefault(text, len(numbers)) for text in flat])
         # Without headings the document is no section: a ready-made corpus would lose all its close negatives.
         self.sections = np.array(
             [
@@ -98,11 +99,10 @@ class _Places:
         )
         self.documents = [chunk.document for chunk in chunks]
 
-    def neighbours(self, place: int) -> Iterator[int]:
+    def neighbours(self, place: int) -> list[int]:
         """The chunks just before and after in the same document."""
-        for other in (place - 1, place + 1):
-            if 0 <= other < len(self.documents) and self.documents[other] == self.documents[place]:
-                yield other
+        beside = [other for other in (place - 1, place + 1) if 0 <= other < len(self.documents)]
+        return [other for other in beside if self.documents[other] == self.documents[place]]
 
 
 def _barred(
@@ -120,7 +120,7 @@ def _barred(
         "own_chunk": numbers == own,
         "same_text": places.texts == places.texts[own],
         "same_section": places.sections == places.sections[own],
-        "neighbour": np.isin(numbers, list(places.neighbours(own))),
+        "neighbour": np.isin(numbers, places.neighbours(own)),
         "held_out": held_out & ~held_out[own],
         "near_duplicate": alike >= spec.near_duplicate,
         "margin": similarity > spec.negative_margin * similarity[own],

