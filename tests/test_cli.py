@@ -141,7 +141,7 @@ def test_init_makes_a_project_that_is_in_order(tmp_path, capsys):
     code, out, _ = run(capsys, "init", tmp_path / "mine")
     assert code == 0
     assert "documents" in out
-    assert not [p for p in (tmp_path / "mine" / "model_specs").glob("*") if "structured_finance-" in p.name]
+    assert not [p for p in (tmp_path / "mine" / "model_specs").glob("*") if p.name.startswith("sf-")]
     code, out, err = run(capsys, "--project", tmp_path / "mine", "check")
     assert (code, err.count("error:")) == (0, 0), err
     code, _, err = run(capsys, "init", tmp_path / "mine")

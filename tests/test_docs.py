@@ -22,7 +22,7 @@ def test_the_mteb_snippet_runs(project, monkeypatch, capsys):
     (code,) = snippets("docs/mteb.md", "python")
     assert "benchmark.register_tasks()" in code
     monkeypatch.chdir(project.root)
-    code = code.replace("results/structured_finance/models/structured_finance-biencoder", "weights/tiny")
+    code = code.replace("results/structured_finance/models/sf-biencoder", "weights/tiny")
     code = code.replace("StructuredFinanceRetrieval", "VillageRetrieval")
     exec(compile(code, "docs/mteb.md", "exec"), {})
     assert 0 <= float(capsys.readouterr().out.strip().splitlines()[-1]) <= 1

@@ -16,9 +16,10 @@ from benchmark.specs import LocalModel
 from benchmark.weights import package_folder
 
 if TYPE_CHECKING:
-    from benchmark.llm.decoding import CausalLM
+    from benchmark.llm.decoding import CausalLM, Conversation
 
 _WHO = "the local language model"
+_BATCH_TOKENS = 512
 
 
 class LocalLanguageModel:
@@ -64,9 +65,8 @@ class LocalLanguageModel:
                 conversations.append(conversation)
         conversations.sort(key=lambda conversation: (conversation.weight, len(conversation.shared)))
         for _, alike in groupby(conversations, key=lambda conversation: conversation.weight):
-            queue = list(alike)
-            for start in range(0, len(queue), self._spec.batch_size):
-                yield from decode_batch(model, queue[start : start + self._spec.batch_size])
+            for batch in _batches(list(alike), self._spec.batch_size):
+                yield from decode_batch(model, batch)
 
     @cached_property
     def _model(self) -> "CausalLM":
@@ -79,6 +79,24 @@ def _alike(requests: Sequence[ChatRequest]) -> list[list[int]]:
     for index, request in enumerate(requests):
         groups.setdefault((request.messages, request.background, request.context_weight), []).append(index)
     return list(groups.values())
+
+
+def _batches(queue: "Sequence[Conversation]", size: int) -> "Iterator[Sequence[Conversation]]":
+    """Batches of at most `size` conversations, fewer where they are so long that memory would not suffice.
+
+    Args:
+        queue: The shortest first.
+        size: How many conversations of up to `_BATCH_TOKENS` tokens go together.
+    """
+    start = 0
+    while start < len(queue):
+        end = start + 1
+        while (
+            end < min(start + size, len(queue)) and (end + 1 - start) * len(queue[end].shared) <= size * _BATCH_TOKENS
+        ):
+            end += 1
+        yield queue[start:end]
+        start = end
 
 
 def _folder(spec: LocalModel, project: Project) -> Path:

@@ -1,6 +1,7 @@
 """Cross-encoders: binary cross-entropy on scored pairs (labels from 0 to 1)."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchmark.training.loop import train, training_arguments
 from benchmark.weights import model_folder
 
 # Scoring pairs is slow on a CPU, and this figure is for orientation only.
-_DEVELOPMENT_PAIRS = 500
+_DEVELOPMENT_PAIRS = 300
 
 
 def train_cross_encoder(
@@ -49,7 +50,7 @@ def train_cross_encoder(
     torch.manual_seed(seed)
     model = open_cross_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
     columns = ["anchor", "positive", "score"]
-    rows = read_table(domain.synthetic / "pairs_train.parquet", seed, run.max_pairs).select_columns(columns)
+    rows = training_rows(domain, run, seed).select_columns(columns)
     held_out = read_table(domain.synthetic / "pairs_dev.parquet", seed, _DEVELOPMENT_PAIRS).select_columns(columns)
     reporter.note(f"{run.name}: {len(rows)} pairs")
 
@@ -74,6 +75,21 @@ def train_cross_encoder(
         "final_loss": loss,
         "development": {"pairs": len(held_out), "after": {"average_precision": precision}},
     }
+
+
+def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
+    """Scored pairs, shuffled; at most `hard_negatives` of each query's negatives (0: all), at most `max_pairs` rows."""
+    rows = read_table(domain.synthetic / "pairs_train.parquet", seed)
+    if run.hard_negatives:
+        taken: Counter[str] = Counter()
+        wanted = []
+        for i, (anchor, score) in enumerate(zip(rows["anchor"], rows["score"], strict=True)):
+            if score < 0.5:
+                taken[anchor] += 1
+            if score >= 0.5 or taken[anchor] <= run.hard_negatives:
+                wanted.append(i)
+        rows = rows.select(wanted)
+    return rows.select(range(min(len(rows), run.max_pairs or len(rows))))
 
 
 def average_precision(model: Any, rows: Any) -> float:

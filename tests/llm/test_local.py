@@ -109,6 +109,16 @@ def test_a_passage_longer_than_the_model_can_read_fails_alone(tiny):
     assert isinstance(fine, Answer) and failed == Failure("too long for the model")
 
 
+def test_long_passages_go_in_smaller_batches():
+    from types import SimpleNamespace
+
+    from benchmark.llm.local import _batches
+
+    lengths = [10] * 5 + [600, 600, 1000, 1000, 1500, 3000]
+    batches = [[len(c.shared) for c in b] for b in _batches([SimpleNamespace(shared=[0] * n) for n in lengths], 4)]
+    assert batches == [[10, 10, 10, 10], [10, 600, 600], [1000, 1000], [1500], [3000]]
+
+
 def test_identity_names_the_weights_and_needs_none_of_them():
     spec = LLMSpec(local=LocalModel(package="not_there_xyz", gguf="m.gguf", sha256="0" * 64))
     model = open_llm(spec, Project.__new__(Project))
