@@ -137,6 +137,7 @@ def development_scores(
     """
     import torch
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+    from sentence_transformers.util import cos_sim
 
     evaluator = InformationRetrievalEvaluator(
         development.queries,
@@ -151,6 +152,8 @@ def development_scores(
         show_progress_bar=False,
         write_csv=False,
         name="development",
+        score_functions={"cosine": cos_sim},
+        main_score_function="cosine",
         query_prompt=prompts["query"] or None,
         corpus_prompt=prompts["document"] or None,
     )
