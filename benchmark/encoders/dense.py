@@ -1,5 +1,6 @@
 """Bi-encoders and cross-encoders through sentence-transformers."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,11 +29,12 @@ def device_name() -> str:
 
 
 def _quiet() -> None:
-    """Loading weights draws a progress bar of its own for every model; one of ours is enough."""
-    from transformers.utils import logging
+    """The libraries draw a bar and print a path for every model that they load; our own words are enough."""
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 
 def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:

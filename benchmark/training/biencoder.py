@@ -70,6 +70,8 @@ def train_bi_encoder(
     )
     kept_length = model.max_seq_length
     model.max_seq_length = min(run.max_length, kept_length or run.max_length)
+    # Without an example the trainer makes some for the Hub's widget, with a progress bar of its own.
+    model.model_card_data.widget = [{"text": ""}]
     trainer = SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=rows, loss=_loss(model, run)
     )  # fmt: skip

@@ -124,6 +124,22 @@ def test_a_cross_encoder_emits_a_spec_of_its_kind(ready):
     assert 0 < facts["development"]["after"]["average_precision"] <= 1
 
 
+def test_a_cross_encoder_learns_what_can_be_learnt(ready):
+    """One word tells the relevant texts: a wrong sign, loss or activation would not find it."""
+    project, domain, synthetic = ready
+    words = ["amber", "basalt", "cedar", "dune", "ember", "fjord"]
+    rows = [
+        {"anchor": f"question {word}", "positive": f"{mark} {word}", "score": float(mark == "yes")}
+        for word in words * 8
+        for mark in ("yes", "no", "no")
+    ]
+    for name in ("train", "dev"):
+        pq.write_table(pa.Table.from_pylist(rows), domain.synthetic / f"pairs_{name}.parquet")
+    spec = CROSS.model_copy(update={"epochs": 8.0, "learning_rate": 3e-3})
+    facts = finetune(project, domain, spec, 0, synthetic, SILENT).facts
+    assert facts["development"]["after"]["average_precision"] > 0.95
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(ready):
     project, domain, synthetic = ready
     seen = []
