@@ -1,5 +1,6 @@
 """What many tests share: a small real project, a tiny transformer, and the project's sample data where they are."""
 
+import importlib.util
 import json
 import shutil
 import textwrap
@@ -153,3 +154,20 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no sample data beside the repository")
     return folder
+
+
+@pytest.fixture
+def serve():
+    """Start chat servers (tests/llm/chat_server.py) that end with the test."""
+    spec = importlib.util.spec_from_file_location("chat_server", ROOT / "tests" / "llm" / "chat_server.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    servers = []
+
+    def start(*args, **options):
+        servers.append(module.ChatServer(*args, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
