@@ -199,14 +199,17 @@ def test_a_spec_written_by_hand_is_not_replaced(ready):
         finetune(project, domain, SPEC, 0, synthetic, SILENT)
 
 
-def test_missing_and_empty_data_say_what_to_do(ready):
+@pytest.mark.parametrize(("negatives", "name"), [(0, "pairs_train.parquet"), (1, "ntuples_train.parquet")])
+def test_missing_and_empty_data_say_what_to_do(ready, negatives, name):
     project, domain, synthetic = ready
-    pq.write_table(pa.table({"anchor": [], "positive": []}), domain.synthetic / "ntuples_train.parquet")
-    with pytest.raises(BenchError, match="holds no rows"):
-        finetune(project, domain, SPEC, 0, synthetic, SILENT)
-    (domain.synthetic / "ntuples_train.parquet").unlink()
-    with pytest.raises(BenchError, match="domainbench generate"):
-        finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    spec = SPEC.model_copy(update={"hard_negatives": negatives})
+    path = domain.synthetic / name
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(BenchError, match=f"{name}: holds no rows"):
+        finetune(project, domain, spec, 0, synthetic, SILENT)
+    path.unlink()
+    with pytest.raises(BenchError, match=f"{name}: no such file; make it with: domainbench generate"):
+        finetune(project, domain, spec, 0, synthetic, SILENT)
     assert not domain.model("tuned").exists()
 
 
