@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def test_killed_at_several_points_it_ends_as_if_undisturbed(bench, tmp_path):
 
     for name in ("leaderboard.json", "leaderboard.md", "leaderboard.csv"):
         assert disturbed[name]
-    subprocess.run(["rm", "-rf", str(bench.root / "results")], check=True)
+    shutil.rmtree(bench.root / "results")
     done = subprocess.run(command(bench, "run"), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     undisturbed = published(bench)

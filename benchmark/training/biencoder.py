@@ -4,7 +4,6 @@ Where a batch is larger than `mini_batch_size`, its gradients are cached (GradCa
 that the number of negatives does not depend on memory.
 """
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from benchmark.files import Json
 from benchmark.project import Domain, Project
 from benchmark.records import read_chunks
 from benchmark.specs import FinetuneSpec
-from benchmark.training.data import Development, passage_ids, read_development, read_table
-from benchmark.training.loop import train, training_arguments
+from benchmark.training.data import Development, at_most, passage_ids, read_development, read_table
+from benchmark.training.loop import plan, train, training_arguments
 
 
 def train_bi_encoder(
@@ -56,9 +55,7 @@ def train_bi_encoder(
     before = development_scores(model, development, prompts, known)
     reporter.note(f"{run.name}: {len(rows)} pairs; development nDCG@10 of the base {before['ndcg@10']:.4f}")
 
-    batch = min(run.batch_size, len(rows))
-    run = run.model_copy(update={"batch_size": batch})
-    steps = math.ceil(len(rows) / batch * run.epochs)
+    run, steps = plan(run, len(rows))
     arguments = training_arguments(
         SentenceTransformerTrainingArguments,
         run,
@@ -100,7 +97,7 @@ def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
     if run.hard_negatives == 0:
         rows = read_table(domain.synthetic / "pairs_train.parquet", seed)
         rows = rows.select([i for i, score in enumerate(rows["score"]) if score == 1.0])
-        return rows.select(range(min(len(rows), run.max_pairs or len(rows)))).select_columns(["anchor", "positive"])
+        return at_most(rows, run.max_pairs).select_columns(["anchor", "positive"])
     rows = read_table(domain.synthetic / "ntuples_train.parquet", seed, run.max_pairs)
     wanted = [f"negative_{i}" for i in range(1, run.hard_negatives + 1)]
     if wanted[-1] not in rows.column_names:

@@ -1,6 +1,5 @@
 """Cross-encoders: binary cross-entropy on scored pairs (labels from 0 to 1)."""
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from benchmark.encoders.dense import open_cross_encoder
 from benchmark.files import Json
 from benchmark.project import Domain, Project
 from benchmark.specs import FinetuneSpec
-from benchmark.training.data import read_table
-from benchmark.training.loop import train, training_arguments
+from benchmark.training.data import at_most, read_table
+from benchmark.training.loop import plan, train, training_arguments
 from benchmark.weights import model_folder
 
 # Scoring pairs is slow on a CPU, and this figure is for orientation only.
@@ -54,8 +53,7 @@ def train_cross_encoder(
     held_out = read_table(domain.synthetic / "pairs_dev.parquet", seed, _DEVELOPMENT_PAIRS).select_columns(columns)
     reporter.note(f"{run.name}: {len(rows)} pairs")
 
-    run = run.model_copy(update={"batch_size": min(run.batch_size, len(rows))})
-    steps = math.ceil(len(rows) / run.batch_size * run.epochs)
+    run, steps = plan(run, len(rows))
     arguments = training_arguments(
         CrossEncoderTrainingArguments, run, work, steps, seed, batch_sampler=BatchSamplers.BATCH_SAMPLER
     )
@@ -89,7 +87,7 @@ def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
             if score >= 0.5 or taken[anchor] <= run.hard_negatives:
                 wanted.append(i)
         rows = rows.select(wanted)
-    return rows.select(range(min(len(rows), run.max_pairs or len(rows))))
+    return at_most(rows, run.max_pairs)
 
 
 def average_precision(model: Any, rows: Any) -> float:

@@ -24,7 +24,12 @@ def read_table(path: Path, seed: int, most: int | None = None) -> Any:
     dataset = Dataset(pyarrow.parquet.read_table(path)).shuffle(seed=seed)
     if len(dataset) == 0:
         raise BenchError(f"{shown(path)}: holds no rows; generate more questions or loosen the filters")
-    return dataset.select(range(min(most, len(dataset)))) if most else dataset
+    return at_most(dataset, most)
+
+
+def at_most(rows: Any, most: int | None) -> Any:
+    """The first `most` rows of a `datasets.Dataset`; all of them where it is None."""
+    return rows.select(range(min(most, len(rows)))) if most else rows
 
 
 def passage_ids(domain: Domain, rows: Any) -> Any:

@@ -1,10 +1,11 @@
 """What both trainers share: progress with loss and time left, checkpoints, and clear words when memory runs out."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.console import Reporter, Update
 from benchmark.encoders.dense import device_name
@@ -12,6 +13,24 @@ from benchmark.errors import BenchError
 from benchmark.specs import FinetuneSpec
 
 _CHECKPOINTS = 5
+
+
+class Plan(NamedTuple):
+    """A run whose batch is no larger than its data, and how many optimizer steps it takes."""
+
+    run: FinetuneSpec
+    steps: int
+
+
+def plan(run: FinetuneSpec, rows: int) -> Plan:
+    """Fit a run to its number of rows.
+
+    >>> spec = FinetuneSpec(name="x", kind="bi-encoder", base="b", batch_size=64, epochs=2.0)
+    >>> plan(spec, 100).steps, plan(spec, 10).run.batch_size
+    (4, 10)
+    """
+    batch = min(run.batch_size, rows)
+    return Plan(run.model_copy(update={"batch_size": batch}), math.ceil(rows / batch * run.epochs))
 
 
 def training_arguments(kind: type[Any], run: FinetuneSpec, folder: Path, steps: int, seed: int, **more: Any) -> Any:
