@@ -37,4 +37,19 @@ class Silent:
         return nullcontext(lambda done, text: None)
 
 
+class Notes(Silent):
+    """A reporter that keeps what it is told, for those who call the stages from Python.
+
+    Attributes:
+        lines: The notes, in order.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep one line."""
+        self.lines.append(text)
+
+
 SILENT = Silent()

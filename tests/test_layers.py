@@ -10,10 +10,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "benchmark"
 HEAVY = {
     "torch", "mteb", "sentence_transformers", "transformers", "ranx", "openai", "huggingface_hub", "matplotlib",
-    "datasets", "scipy", "sklearn", "numba", "bm25s", "pyarrow",
+    "datasets", "scipy", "sklearn", "numba", "bm25s", "pyarrow", "httpx2", "jsonschema", "lingua",
 }  # fmt: skip
 LAYERS = [
-    {"errors", "files", "console", "provenance", "specs", "records", "project", "runs", "weights", "stats"},
+    {"errors", "files", "console", "provenance", "specs", "records", "project", "runs", "weights", "stats", "escape"},
     {"encoders", "llm"},
     {"domain", "synthesis", "training", "evaluation", "reporting"},
     {"pipeline"},

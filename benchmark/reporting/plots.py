@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.escape import one_line
 from benchmark.files import replacing
 from benchmark.reporting.board import FEW, Comparison, Leaderboard, Mean, System
-from benchmark.reporting.escape import one_line
 from benchmark.stats import counts, mean
 
 _BLUE, _ORANGE, _GREY, _GREEN = "#0072B2", "#D55E00", "#6B6B6B", "#009E73"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from benchmark.escape import code, csv_cell, md
 from benchmark.reporting.board import FEW, TASKS, Comparison, Leaderboard, Mean
-from benchmark.reporting.escape import code, csv_cell, md
 from benchmark.reporting.metrics import MEASURES, Metric
 
 MARK = "†"
@@ -77,18 +77,19 @@ def headline_table(board: Leaderboard, task: str) -> Markup:
     for system in board.ranked(task):
         row = board.comparison(task, system.name)
         rows.append(
-            [system_cell(board, system.name), system.kind, number(board.mean(task, system.name).mean), *_compared(row)]
+            [system_cell(board, system.name), system.kind, number(board.mean(task, system.name).mean), *compared(row)]
         )
-    head = ["Model", "What it is", board.main.label, *_COMPARED]
+    head = ["Model", "What it is", board.main.label, *COMPARED]
     return table(head, rows, left=2)
 
 
-_COMPARED = ("Difference", "95 % interval", "p (Holm)", "Verdict", "Wins / losses / ties", "n")
+COMPARED = ("Difference", "95 % interval", "p (Holm)", "Verdict", "Wins / losses / ties", "n")
 
 
-def _compared(row: Comparison | None) -> list[object]:
+def compared(row: Comparison | None) -> list[object]:
+    """The cells under `COMPARED`; blank for the baseline itself."""
     if row is None:
-        return [BLANK] * len(_COMPARED)
+        return [BLANK] * len(COMPARED)
     record = f"{row.wins} / {row.losses} / {row.ties}"
     span = interval(row.low, row.high)
     return [signed(row.difference), span, p_value(row.corrected_p), _verdict(row), record, row.n]
@@ -126,11 +127,11 @@ def _category_comparisons(board: Leaderboard, task: str, category: str) -> Marku
         [
             system_cell(board, system.name),
             number(board.mean(task, system.name, board.main, category).mean),
-            *_compared(board.comparison(task, system.name, board.main, category)),
+            *compared(board.comparison(task, system.name, board.main, category)),
         ]
         for system in board.ranked(task)
     ]
-    return table(["Model", board.main.label, *_COMPARED], rows)
+    return table(["Model", board.main.label, *COMPARED], rows)
 
 
 def questions_line(board: Leaderboard) -> Markup:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.console import Reporter
+from benchmark.escape import code, md
 from benchmark.files import Json, read_json, shown, write_text
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
@@ -17,14 +18,27 @@ from benchmark.records import Chunk, Run, TestSet, read_chunks, read_testset
 from benchmark.reporting import render
 from benchmark.reporting.board import FEW, TASKS, Leaderboard, System
 from benchmark.reporting.changes import Changes, changes
-from benchmark.reporting.escape import code, md
 from benchmark.reporting.inputs import RUN
 from benchmark.reporting.plots import Plot, write_plots
+from benchmark.reporting.seen import by_seen, seen_table, trained_passages
 from benchmark.runs import read_run
 from benchmark.specs import BenchmarkSpec
 
 NAME = "report.md"
 PLOTS = "plots"
+_SYNTHETIC = (
+    "written",
+    "kept",
+    "round_trip",
+    "leak",
+    "negatives",
+    "scores",
+    "llm",
+    "rows",
+    "development_by",
+    "excluded_chunks",
+)
+"""Facts of the generate stage that a reader of the report wants; the data card beside the data has all."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -60,6 +74,7 @@ def make_report(
         few=FEW,
         systems=_systems(leaderboard),
         synthetic=_synthetic(manifests.get("generate")),
+        seen=_seen(domain, leaderboard, testset),
         trained=[_trained(name, manifests) for name in _trained_names(benchmark, manifests)],
         changes=list(_changes(domain, leaderboard, testset, chunks)),
         seconds=_seconds(manifests),
@@ -162,11 +177,19 @@ def _synthetic(manifest: Json | None) -> dict[str, Markup] | None:
     if manifest is None:
         return None
     facts = dict(manifest.get("facts", {}))
-    funnel = facts.pop("funnel", None)
-    tables = {"facts": _facts_table(facts)}
-    if isinstance(funnel, dict) and funnel:
-        tables["funnel"] = _facts_table(funnel, ("Rule", "Dropped"))
+    funnel = facts.get("funnel", [])
+    shown = {name: facts[name] for name in _SYNTHETIC if name in facts}
+    tables = {"facts": _facts_table(shown)}
+    if funnel:
+        rows = [[_name(step["rule"]), step["before"], step["dropped"], step["kept"]] for step in funnel]
+        tables["funnel"] = render.table(["Rule", "Before", "Dropped", "Kept"], rows)
     return tables
+
+
+def _seen(domain: Domain, board: Leaderboard, testset: TestSet) -> Markup | None:
+    if not any(system.tuned_from for system in board.systems):
+        return None
+    return seen_table(by_seen(board, testset.qrels, trained_passages(domain)))
 
 
 def _trained_names(benchmark: BenchmarkSpec, manifests: Mapping[str, Json]) -> list[str]:
@@ -190,11 +213,15 @@ def _facts_table(facts: Mapping[str, Any], head: tuple[str, str] = ("What", "Fig
 def _flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Facts as rows; nested ones under `outer: inner`."""
     for key, value in facts.items():
-        name = above + str(key).replace("_", " ")
+        name = above + _name(key)
         if isinstance(value, dict):
             yield from _flat(value, f"{name}: ")
         else:
             yield name, value
+
+
+def _name(key: object) -> str:
+    return str(key).replace("_", " ")
 
 
 def _said(value: Any) -> str:

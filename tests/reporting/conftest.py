@@ -177,7 +177,11 @@ def empty_lab(tmp_path: Path) -> Lab:
 
 def add_training(lab: Lab) -> Lab:
     """Manifests of synthetic data and fine-tuning, as the report shows them."""
-    facts = {"kept": 1200, "funnel": {"near-duplicate": 40, "<i>round trip</i>": 310}, "by_kind": {"core": 600}}
+    funnel = [
+        {"rule": "near_duplicate", "before": 1550, "dropped": 40, "kept": 1510},
+        {"rule": "<i>round trip</i>", "before": 1510, "dropped": 310, "kept": 1200},
+    ]
+    facts = {"kept": {"llm": 600, "span": 600}, "funnel": funnel, "scores": {"teacher": "bi-encoder"}}
     run_stage(
         Stage("generate", 1), lab.domain.synthetic, inputs={}, settings={}, build=lambda _: facts, reporter=SILENT
     )

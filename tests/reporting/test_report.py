@@ -124,8 +124,7 @@ def test_data_funnel_and_training_come_from_the_manifests(made):
     assert "12 documents (licence: CC0-1.0) in 60 passages" in text
     assert "160 questions (core 70, jargon 65, edge 25)" in text
     assert "left out of the retrieval scores: 1." in text
-    assert "| kept | 1200 |" in text
-    assert "| near-duplicate | 40 |" in text
+    assert "| kept: llm | 600 |" in text and "| near duplicate | 1550 | 40 | 1510 |" in text
     assert "<i>round trip</i>" in seen and "<i>" not in text
     assert "| development: before: ndcg@10 | 0.5 |" in text
     assert "| final loss | 0.1235 |" in text

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from benchmark.reporting.escape import code, csv_cell, md, one_line
+from benchmark.escape import code, csv_cell, md, one_line
 from benchmark.reporting.render import table
 
 TEXTS = st.text(st.sampled_from("ab1 .|\\`*_{}[]()<>#~$!^&;:=+-@\n\t'\"%é\u202e\x00"), max_size=30)

@@ -1,0 +1,92 @@
+"""`model_specs/<name>.yaml`: one way to rank passages."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from benchmark.specs.base import Name, Positive, Share, Strict
+
+SOURCES = ("hub", "path", "package", "bm25", "hybrid", "retriever", "truncate_dim")
+
+
+class Prompts(Strict):
+    """Texts put before each query and each document; part of the model's identity."""
+
+    query: str = ""
+    document: str = ""
+
+
+class BM25Settings(Strict):
+    """Parameters of BM25 (Lucene's variant, as in bm25s)."""
+
+    k1: Annotated[float, Field(ge=0)] = 1.2
+    b: Share = 0.75
+    stemmer: str | None = "english"
+    stopwords: str | None = "en"
+
+
+class ModelSpec(Strict):
+    """One way to rank passages, from exactly one source.
+
+    `hub:` with `revision:`, `path:` (relative to the project) and `package:` (`import_name/folder`: weights that an
+    installed Python package carries) are models; `bm25:` is lexical; `hybrid: [a, b]` fuses two specs;
+    `retriever:` with `reranker:` is a pipeline of two stages; `base:` with `truncate_dim:` cuts a Matryoshka
+    model's vectors.
+    """
+
+    description: str = ""
+    hub: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    package: str | None = None
+    bm25: BM25Settings | None = None
+    hybrid: Annotated[list[Name], Field(min_length=2, max_length=2)] | None = None
+    weights: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = None
+    retriever: Name | None = None
+    reranker: Name | None = None
+    depth: Annotated[int, Field(gt=0, le=1000)] = 50
+    base: Name | None = None
+    truncate_dim: Positive | None = None
+    kind: Literal["bi-encoder", "cross-encoder"] = "bi-encoder"
+    prompts: Prompts = Prompts()
+    max_length: Positive | None = None
+    trust_remote_code: bool = False
+    licence: str = "unknown"
+    parameters: Positive | None = None
+    dimensions: Positive | None = None
+    provenance: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            what = "no source" if not given else "two sources: " + ", ".join(given)
+            raise ValueError(f"{what}; exactly one of {', '.join(SOURCES)} is needed")
+        partners = {"reranker": "retriever", "base": "truncate_dim", "revision": "hub", "weights": "hybrid"}
+        for key, owner in partners.items():
+            if getattr(self, key) is not None and getattr(self, owner) is None:
+                raise ValueError(f"'{key}' goes with '{owner}'")
+        if (self.retriever is None) != (self.reranker is None):
+            raise ValueError("'retriever' goes with 'reranker'")
+        if (self.truncate_dim is None) != (self.base is None):
+            raise ValueError("'truncate_dim' goes with 'base'")
+        if self.weights is not None and sum(self.weights) == 0:
+            raise ValueError("'weights' are both 0")
+        if self.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.hub):
+            raise ValueError(f"'hub' is {self.hub!r}, an id like organisation/model is expected")
+        pinned = self.revision is not None and re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
+        if self.trust_remote_code and not (self.hub is not None and pinned):
+            raise ValueError("trust_remote_code needs 'hub' and a 'revision' of 40 hex digits (a commit)")
+        return self
+
+    @property
+    def source(self) -> str:
+        """The name of the one source that is given."""
+        return next(name for name in SOURCES if getattr(self, name) is not None)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the specs that this one is composed of."""
+        names = [*(self.hybrid or []), self.retriever, self.reranker, self.base]
+        return tuple(name for name in names if name is not None)
