@@ -1,11 +1,14 @@
 """Every answer of a language model, kept the moment it arrives: nothing is asked, or paid for, twice.
 
-The journal is an SQLite file (write-ahead log, one commit an answer), so that a killed run loses at most the
-answers that were on their way. Beside it a project may carry a replay file: JSON Lines, read only, consulted after
-the journal. Errors and empty answers are in neither.
+The journal is an SQLite file (write-ahead log, one commit an answer). What was committed outlives the process: a killed
+run (kill -9 too) loses at most the answers that were on their way. The log reaches the disk at every checkpoint, some
+seconds apart, so that a power cut loses the last seconds at most. Beside it a project may carry a replay file: JSON
+Lines, read only, consulted after the journal. Errors and empty answers are in neither; an answer that does not have
+the form that was asked for waits in a table of its own for its one repair.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,14 +17,26 @@ from pathlib import Path
 from benchmark.console import Reporter
 from benchmark.errors import BenchError
 from benchmark.files import Json, hash_json, read_jsonl, shown, write_jsonl
-from benchmark.llm.model import Answer, Answered, ChatRequest, Failure, LanguageModel, usage_facts
+from benchmark.llm.budget import NOTHING, BudgetMeter, Spent
+from benchmark.llm.model import Answer, ChatRequest, LanguageModel, usage_facts
+from benchmark.llm.prompts import Prompts
+from benchmark.llm.rounds import Rounds, kept_answers
+from benchmark.specs import Budget
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unformed (
+    key TEXT PRIMARY KEY, text TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cut_off INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spending (
+    model TEXT PRIMARY KEY, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    unknown_calls INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS renewals (scope TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _TOLERATED = 0.05
 """Share of requests that may fail (a content filter, say) without stopping the stage."""
 
@@ -31,6 +46,7 @@ class Journal:
 
     def __init__(self, path: Path, connection: sqlite3.Connection, replay: dict[str, Answer]) -> None:
         self._path, self._connection, self._replay = path, connection, replay
+        self._checkpointed = time.monotonic()
 
     def journalled(self, key: str) -> Answer | None:
         """The answer in the SQLite file."""
@@ -43,19 +59,67 @@ class Journal:
         """The answer in the replay file."""
         return self._replay.get(key)
 
-    def put(self, key: str, model: str, answer: Answer) -> None:
-        """Keep an answer; it is on the disk when this returns.
+    def put(self, key: str, model: str, answer: Answer, cost: Spent = NOTHING) -> None:
+        """Keep an answer and what it did cost.
 
         Raises:
             ValueError: The answer is empty.
         """
         if not answer.text.strip():
             raise ValueError("an empty answer is never journalled")
-        with self._connection:
-            self._connection.execute(
+        with self._writing(model, cost) as connection:
+            connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
                 (key, model, answer.text, answer.input_tokens, answer.output_tokens),
             )
+            connection.execute("DELETE FROM unformed WHERE key = ?", (key,))
+
+    def put_unformed(self, key: str, model: str, answer: Answer, cost: Spent) -> None:
+        """Keep an answer that does not have its form until it is repaired."""
+        with self._writing(model, cost) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO unformed VALUES (?, ?, ?, ?, ?)",
+                (key, answer.text, answer.input_tokens, answer.output_tokens, answer.cut_off),
+            )
+
+    def unformed(self, key: str) -> Answer | None:
+        """The answer that waits for its repair."""
+        row = self._connection.execute(
+            "SELECT text, input_tokens, output_tokens, cut_off FROM unformed WHERE key = ?", (key,)
+        ).fetchone()
+        return Answer(row[0], row[1], row[2], bool(row[3])) if row else None
+
+    def put_failure(self, key: str, model: str, cost: Spent) -> None:
+        """Keep what a request without an answer did cost; nothing waits for a repair any longer."""
+        with self._writing(model, cost) as connection:
+            connection.execute("DELETE FROM unformed WHERE key = ?", (key,))
+
+    def spent(self, model: str) -> Spent:
+        """What was paid for a model over all runs: failures and repairs too, and answers that were renewed since."""
+        row = self._connection.execute(
+            "SELECT calls, input_tokens, output_tokens, unknown_calls FROM spending WHERE model = ?", (model,)
+        ).fetchone()
+        return Spent(*row) if row else Spent()
+
+    def checkpoint(self) -> None:
+        """Bring everything that was committed to the disk."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._checkpointed = time.monotonic()
+
+    @contextmanager
+    def _writing(self, model: str, cost: Spent) -> Iterator[sqlite3.Connection]:
+        """One transaction, which adds to what was spent."""
+        with self._connection:
+            if any(cost):
+                self._connection.execute(
+                    "INSERT INTO spending VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (model) DO UPDATE SET calls = "
+                    "calls + ?2, input_tokens = input_tokens + ?3, output_tokens = output_tokens + ?4, "
+                    "unknown_calls = unknown_calls + ?5",
+                    (model, *cost),
+                )
+            yield self._connection
+        if time.monotonic() - self._checkpointed >= _SECONDS_BETWEEN_CHECKPOINTS:
+            self.checkpoint()
 
     def renewing(self, keys: Iterable[str]) -> bool:
         """Whether a renewal of exactly these answers was begun and has not ended."""
@@ -67,7 +131,8 @@ class Journal:
         if self.renewing(keys):
             return
         with self._connection:
-            self._connection.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in keys])
+            for table in ("answers", "unformed"):
+                self._connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])  # noqa: S608
             self._connection.execute("INSERT INTO renewals VALUES (?)", (_scope(keys),))
 
     def renewed(self, keys: Iterable[str]) -> None:
@@ -88,7 +153,7 @@ def open_journal(path: Path, replay: Path | None = None) -> Iterator[Journal]:
     try:
         with closing(sqlite3.connect(path, timeout=60)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SCHEMA)
             yield Journal(path, connection, answers)
     except sqlite3.Error as error:
@@ -141,8 +206,10 @@ class Asked:
     """What came back for a sequence of requests.
 
     Attributes:
-        answers: One for each request, in order; None where it failed.
-        sources: How many requests were asked now, found in the journal, replayed, or failed.
+        answers: One for each request, in order; None where it failed. Where a form was asked for, the text is the
+            JSON object alone.
+        sources: How many requests were asked now, found in the journal, replayed, or failed; `repaired`: how many of
+            those asked had the form at the second attempt only.
         failures: Reasons, with how often each occurred.
         usage: Tokens and money of all the answers, whenever they were given.
     """
@@ -154,7 +221,15 @@ class Asked:
 
 
 def ask(
-    model: LanguageModel, requests: Sequence[ChatRequest], journal: Journal, reporter: Reporter, *, fresh: bool = False
+    model: LanguageModel,
+    requests: Sequence[ChatRequest],
+    journal: Journal,
+    reporter: Reporter,
+    *,
+    fresh: bool = False,
+    budget: Budget | None = None,
+    purpose: str = "",
+    prompts: Prompts | None = None,
 ) -> Asked:
     """Answer requests from the journal, then from the replay file, and ask the model for the rest.
 
@@ -162,59 +237,56 @@ def ask(
         model: Who answers; not opened when nothing is missing.
         requests: Any number; equal ones are asked once.
         journal: Where answers come from and go to.
-        reporter: Shows how far it has come.
+        reporter: Shows how far it has come, and how many tokens a second are written.
         fresh: Ask anew in place of replaying. After a kill it goes on where it stopped, until
             `journal.renewed` ends it.
+        budget: What may be spent on this model in this journal, over all runs.
+        purpose: A word or two for the screen, e.g. "questions".
+        prompts: Where the words of a repair stand; the package's own by default.
 
     Raises:
-        BenchError: The model cannot be reached or loaded, or more than a twentieth of the requests failed.
+        BenchError: The model cannot be reached or loaded, the budget is reached, or too many requests failed (more
+            than a twentieth; one of fewer than twenty may).
     """
     keys = [request.key(model.identity) for request in requests]
+    wanted = dict(zip(keys, requests, strict=True))
     if fresh:
         journal.renew(keys)
-    replaying = not journal.renewing(keys)
-    found = {key: answer for key in dict.fromkeys(keys) if (answer := journal.journalled(key))}
-    replay = {
-        key: answer
-        for key in dict.fromkeys(keys)
-        if replaying and key not in found and (answer := journal.replayed(key))
+    kept = kept_answers(journal, wanted)
+    missing = {key: request for key, request in wanted.items() if key not in kept.all}
+    meter = BudgetMeter(budget, model.price, journal.spent(model.identity)) if budget else None
+    rounds = Rounds(model, journal, meter, prompts or Prompts())
+    if missing:
+        with reporter.progress(total=len(missing), label=f"{purpose or 'asking'} ({model.identity})") as update:
+            rounds.run(missing, update)
+        journal.checkpoint()
+    known = kept.all | rounds.answers
+    _stop_if_incomplete(model.identity, rounds, meter, len(missing), len(known), len(wanted))
+    sources = {
+        "asked": len(rounds.answers),
+        "repaired": rounds.repaired,
+        "journal": len(kept.journalled),
+        "replay": len(kept.replayed),
+        "failed": sum(rounds.failures.values()),
     }
-    known = found | replay
-    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
-    fresh_answers, failures = _ask_missing(model, missing, journal, reporter)
-    known |= fresh_answers
+    failures = dict(sorted(rounds.failures.items()))
     answers = tuple(known.get(key) for key in keys)
-    return Asked(
-        answers,
-        {
-            "asked": len(fresh_answers),
-            "journal": len(found),
-            "replay": len(replay),
-            "failed": sum(failures.values()),
-        },
-        failures,
-        usage_facts(list(known.values()), model.price),
-    )
+    return Asked(answers, sources, failures, usage_facts(list(known.values()), model.price))
 
 
-def _ask_missing(
-    model: LanguageModel, missing: dict[str, ChatRequest], journal: Journal, reporter: Reporter
-) -> tuple[dict[str, Answer], dict[str, int]]:
-    keys, requests = list(missing), list(missing.values())
-    answers: dict[str, Answer] = {}
-    failures: dict[str, int] = {}
-    stream: Iterator[Answered] = model.answers(requests) if requests else iter(())
-    for place, result in reporter.track(stream, total=len(requests), label=f"asking {model.identity}"):
-        if isinstance(result, Failure):
-            failures[result.reason] = failures.get(result.reason, 0) + 1
-            continue
-        journal.put(keys[place], model.identity, result)
-        answers[keys[place]] = result
-    failed = len(requests) - len(answers)
-    if failed > _TOLERATED * len(requests):
-        commonest = max(sorted(failures), key=lambda reason: failures[reason], default="no result")
+def _stop_if_incomplete(
+    who: str, rounds: Rounds, meter: BudgetMeter | None, asked: int, known: int, total: int
+) -> None:
+    failed = sum(rounds.failures.values())
+    commonest = max(sorted(rounds.failures), key=lambda reason: rounds.failures[reason], default="")
+    if meter is not None and rounds.not_started:
+        also = f" ({failed:,} failed, mostly: {commonest})" if failed else ""
         raise BenchError(
-            f"{model.identity}: {failed} of {len(requests)} requests failed (mostly: {commonest}); "
-            f"{len(answers)} answers are kept, run again to ask only for the rest"
+            f"{who}: the budget is reached ({meter.told()}); {known:,} of {total:,} requests are answered and "
+            f"kept{also}; raise 'budget' in the benchmark file and run again to go on"
         )
-    return answers, dict(sorted(failures.items()))
+    if failed > max(1, _TOLERATED * asked):
+        raise BenchError(
+            f"{who}: {failed} of {asked} requests failed (mostly: {commonest}); {len(rounds.answers)} answers are "
+            "kept, run again to ask only for the rest"
+        )

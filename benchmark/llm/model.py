@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from benchmark.files import Json, hash_json
+from benchmark.llm.forms import Form
 
 
 class Message(NamedTuple):
@@ -30,7 +31,7 @@ class ChatRequest:
         temperature: 0 takes the likeliest token each time.
         max_tokens: The longest answer, in the model's tokens.
         stop: The answer ends before the first of these.
-        schema: Name and version of the form in which the answer is expected; part of the key.
+        form: The form in which the answer is expected (JSON of a schema); None for free text.
         sample: Tells apart requests that are otherwise equal.
     """
 
@@ -41,7 +42,7 @@ class ChatRequest:
     temperature: float = 0.7
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
-    schema: str = ""
+    form: Form | None = None
     sample: int = 0
 
     def key(self, identity: str) -> str:
@@ -53,7 +54,7 @@ class ChatRequest:
                 "prefill": self.prefill,
                 "background": [[list(message) for message in self.background], self.context_weight],
                 "parameters": [self.temperature, self.max_tokens, list(self.stop)],
-                "schema": self.schema,
+                "schema": self.form.key if self.form else "",
                 "sample": self.sample,
             }
         )
@@ -67,18 +68,28 @@ class Answer:
         text: Never empty.
         input_tokens: Tokens read, as the model counts them; None where it does not say.
         output_tokens: Tokens written; None where it does not say.
+        cut_off: Whether it ended because it had reached its longest length.
     """
 
     text: str
     input_tokens: int | None
     output_tokens: int | None
+    cut_off: bool = False
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one request has no answer; never journalled, so that the next run asks again."""
+    """Why one request has no answer; never journalled, so that the next run asks again.
+
+    Attributes:
+        reason: A short line, the same for failures of the same kind, without text of the request.
+        input_tokens: Tokens that were paid for all the same (0: none); None where it is not known.
+        output_tokens: As `input_tokens`, for what the model wrote.
+    """
 
     reason: str
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
 
 
 class Answered(NamedTuple):
@@ -109,6 +120,30 @@ class Price(NamedTuple):
         return (input_tokens * self.usd_per_million_input + output_tokens * self.usd_per_million_output) / 1e6
 
 
+class Meter(Protocol):
+    """Decides whether a request may start, and learns what it did cost; safe to call from several threads."""
+
+    def reserve(self, request: ChatRequest) -> bool:
+        """Whether the request may start; if so, its largest cost is set aside until `settle`."""
+
+    def settle(self, request: ChatRequest, result: Answer | Failure) -> None:
+        """The request has ended: what was set aside becomes what it did cost."""
+
+
+class Unlimited:
+    """A meter that lets everything through."""
+
+    def reserve(self, request: ChatRequest) -> bool:
+        """Always."""
+        return True
+
+    def settle(self, request: ChatRequest, result: Answer | Failure) -> None:
+        """Nothing is kept."""
+
+
+UNLIMITED = Unlimited()
+
+
 class LanguageModel(Protocol):
     """A language model; opening one is cheap, weights and connections wait for the first request."""
 
@@ -120,8 +155,10 @@ class LanguageModel(Protocol):
     def price(self) -> Price:
         """What its tokens cost."""
 
-    def answers(self, requests: Sequence[ChatRequest]) -> Iterator[Answered]:
-        """Ask; results come as they are ready, each request's once, in any order.
+    def answers(self, requests: Sequence[ChatRequest], meter: Meter = UNLIMITED) -> Iterator[Answered]:
+        """Ask; results come as they are ready, in any order, at most one for each request.
+
+        A request that the meter does not let start has no result; those under way are finished and handed on.
 
         Raises:
             BenchError: The model cannot be reached or loaded at all.

@@ -1,22 +1,81 @@
-"""Prompts: text files beside this module. Texts of documents are set in by concatenation, never by formatting."""
+"""Prompts: text files beside this module, or a user's edited copies.
+
+Texts of documents are set in by concatenation, never by formatting.
+"""
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 
-from benchmark.files import hash_json
+from benchmark.errors import BenchError, Problems, did_you_mean
+from benchmark.files import Json, hash_json, read_text, shown, write_text
 
-_FOLDER = Path(__file__).parent / "prompts"
-
-
-def prompt(name: str) -> str:
-    """The text of `prompts/<name>.txt`, without white space at its ends."""
-    return (_FOLDER / f"{name}.txt").read_text(encoding="utf-8").strip()
+BUILTIN = Path(__file__).parent / "prompts"
 
 
-def prompts_hash() -> str:
-    """A hash over all prompts: a changed prompt makes the stages that use them run again."""
-    files = sorted(_FOLDER.glob("*.txt"))
-    return hash_json([[path.name, path.read_text(encoding="utf-8")] for path in files])
+class Prompts:
+    """The package's prompts, with a user's own in the place of those that his folder holds.
+
+    Args:
+        folder: Where edited copies stand; None for the package's alone.
+
+    Raises:
+        BenchError: No such folder, a file there that is no prompt's, or one that is empty.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._paths = {path.stem: path for path in sorted(BUILTIN.glob("*.txt"))}
+        if folder is None:
+            return
+        if not folder.is_dir():
+            raise BenchError(f"{shown(folder)}: no such folder of prompts; copy them with: domainbench prompts FOLDER")
+        known = set(self._paths)
+        with Problems() as problems:
+            for path in sorted(folder.glob("*.txt")):
+                if path.stem not in known:
+                    problems.add(f"{shown(path)}: no prompt has this name; {did_you_mean(path.stem, known)}")
+                elif not read_text(path).strip():
+                    problems.add(f"{shown(path)}: is empty")
+                else:
+                    self._paths[path.stem] = path
+
+    def text(self, name: str) -> str:
+        """The text of `<name>.txt`, without white space at its ends."""
+        return self._texts[name]
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of `<name>.txt` that are not empty."""
+        return [line.strip() for line in self.text(name).splitlines() if line.strip()]
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {name: read_text(path).strip() for name, path in self._paths.items()}
+
+    @cached_property
+    def hashes(self) -> Json:
+        """Prompt -> hash of its text: a changed prompt makes the stages that use it run again."""
+        return {name: hash_json(text)[:16] for name, text in sorted(self._texts.items())}
+
+    @property
+    def edited(self) -> list[str]:
+        """Names of the prompts that are not the package's own."""
+        return sorted(name for name, path in self._paths.items() if path.parent != BUILTIN)
+
+
+def copy_prompts(folder: Path) -> list[str]:
+    """Copy every prompt into a folder, but for those that it holds already; returns what to tell."""
+    copied = []
+    for path in sorted(BUILTIN.glob("*.txt")):
+        target = folder / path.name
+        if not target.exists():
+            write_text(target, read_text(path))
+            copied.append(path.name)
+    kept = len(list(BUILTIN.glob("*.txt"))) - len(copied)
+    lines = [f"{shown(folder)}: {len(copied)} prompts copied" + (f", {kept} were there and stay" if kept else "")]
+    return [
+        *lines,
+        "edit them, delete those that you leave as they are, and name the folder under 'generate: prompts:'",
+    ]
 
 
 def fenced(text: str) -> str:

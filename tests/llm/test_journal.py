@@ -2,21 +2,34 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from benchmark.console import SILENT
 from benchmark.errors import BenchError
+from benchmark.llm.budget import Spent
 from benchmark.llm.endpoint import EndpointLanguageModel
+from benchmark.llm.forms import form
 from benchmark.llm.journal import ask, export_replay, open_journal
-from benchmark.llm.model import Answer, Answered, ChatRequest, Failure, Message, Price, usage_facts
+from benchmark.llm.model import UNLIMITED, Answer, Answered, ChatRequest, Failure, Message, Price, usage_facts
+from benchmark.llm.prompts import Prompts
 from benchmark.specs import Endpoint
+
+GRADE = form(
+    "grade",
+    {
+        "type": "object", "additionalProperties": False, "required": ["grade", "why"],
+        "properties": {"grade": {"type": "integer"}, "why": {"type": "string"}},
+    },
+)  # fmt: skip
 
 
 class Scripted:
@@ -28,7 +41,7 @@ class Scripted:
     def __init__(self, failing=()):
         self.asked, self.failing = [], set(failing)
 
-    def answers(self, requests):
+    def answers(self, requests, meter=UNLIMITED):
         for place, request in enumerate(requests):
             text = request.messages[-1].content
             self.asked.append(text)
@@ -70,7 +83,7 @@ def test_nothing_is_asked_twice(places):
         {"temperature": 0.71},
         {"max_tokens": 255},
         {"stop": ("x",)},
-        {"schema": "other/1"},
+        {"form": GRADE},
         {"sample": 1},
     ],
 )
@@ -104,36 +117,60 @@ import sys
 from pathlib import Path
 from benchmark.console import SILENT
 from benchmark.llm.endpoint import EndpointLanguageModel
+from benchmark.llm.forms import form
 from benchmark.llm.journal import ask, open_journal
 from benchmark.llm.model import ChatRequest, Message
 from benchmark.specs import Endpoint
 
 model = EndpointLanguageModel(Endpoint(base_url=sys.argv[1], model="m", concurrency=3))
+shape = form("n", {"type": "object", "required": ["n"], "properties": {"n": {"type": "string"}}})
 with open_journal(Path(sys.argv[2])) as journal:
-    ask(model, [ChatRequest((Message("user", f"q{i}"),)) for i in range(60)], journal, SILENT)
+    ask(model, [ChatRequest((Message("user", f"q{i}"),), form=shape) for i in range(60)], journal, SILENT)
 """
 
 
-def test_killed_in_the_middle_a_rerun_asks_only_for_what_is_missing(places, serve, tmp_path):
-    server = serve(delay=0.02)
+def in_form(body):
+    """Every third first attempt lacks the form, some in a fence; a repair has it."""
+    first = body["messages"][0]["content"]
+    if int(first[1:]) % 3 == 0 and len(body["messages"]) == 1:
+        return f"It is {first}."
+    return ("```json\n%s\n```" if first.endswith("1") else "%s") % json.dumps({"n": f"ü {first}"})
+
+
+@pytest.mark.parametrize("moment", [1, 17, 45, 64])
+def test_killed_in_the_middle_a_rerun_asks_only_for_what_is_missing(places, serve, tmp_path, moment):
+    server = serve(in_form, delay=0.02)
     script = tmp_path / "run.py"
     script.write_text(textwrap.dedent(RUN))
     process = subprocess.Popen([sys.executable, str(script), server.url, str(places[0])])
-    while len(server.bodies) < 25 and process.poll() is None:
-        time.sleep(0.01)
+    while len(server.bodies) < moment and process.poll() is None:
+        time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     time.sleep(0.1)  # requests that were on their way
     before = len(server.bodies)
-    assert 25 <= before < 60
     model = EndpointLanguageModel(Endpoint(base_url=server.url, model="m", concurrency=3))
-    done = asked_by(model, requests(60), places)
-    assert [answer.text for answer in done.answers] == [f"answer to q{i}" for i in range(60)]
-    # Only what was under way at the kill (3 at most, and 1 answered but not yet committed) is asked again.
-    assert 60 - before <= done.sources["asked"] <= 60 - before + 4
-    assert len(server.bodies) == before + done.sources["asked"]
-    asked_by(model, requests(60), places)
-    assert len(server.bodies) == before + done.sources["asked"]
+    shape = form("n", {"type": "object", "required": ["n"], "properties": {"n": {"type": "string"}}})
+    wanted = [ChatRequest((Message("user", f"q{i}"),), form=shape) for i in range(60)]
+    done = asked_by(model, wanted, places)
+    assert [answer.text for answer in done.answers] == [
+        json.dumps({"n": f"ü q{i}"}, ensure_ascii=False) for i in range(60)
+    ]
+    assert [answer.output_tokens for answer in done.answers] == [5 if i % 3 else 10 for i in range(60)]
+    # 60 first attempts and 20 repairs; only what was on its way at the kill (3, and as many that were answered but not
+    # yet committed) is asked again.
+    assert 80 <= len(server.bodies) <= 80 + 6 and before >= moment
+    after = len(server.bodies)
+    asked_by(model, wanted, places)
+    assert len(server.bodies) == after
+
+    keys = [request.key(model.identity) for request in wanted]
+    undisturbed = tmp_path / "other.sqlite", tmp_path / "other.jsonl"
+    asked_by(model, wanted, undisturbed)
+    for where in (places, undisturbed):
+        with open_journal(*where) as journal:
+            assert export_replay(journal, where[1], keys) == 60
+    assert places[1].read_bytes() == undisturbed[1].read_bytes()
 
 
 def test_a_replay_file_answers_without_a_model(places):
@@ -161,7 +198,7 @@ def test_fresh_asks_anew_once_even_when_it_is_interrupted(places):
         export_replay(journal, places[1], keys)
 
     class Interrupted(Scripted):
-        def answers(self, requests):
+        def answers(self, requests, meter=UNLIMITED):
             yield from list(super().answers(requests))[:2]
             raise KeyboardInterrupt
 
@@ -198,3 +235,134 @@ def test_money_that_is_not_known_is_not_zero():
         "input_tokens": "unknown", "output_tokens": 500_003, "usd": "unknown",
     }  # fmt: skip
     assert usage_facts(answers, Price(1.0, 2.0))["usd"] == 2.0
+
+
+def formed(server, count, **settings):
+    model = EndpointLanguageModel(Endpoint(base_url=server.url, model="m", retries=0))
+    return model, [ChatRequest((Message("user", f"q{i}"),), form=GRADE, **settings) for i in range(count)]
+
+
+FINE = '{"why": "it says so", "grade": 3}'
+KEPT = '{"grade": 3, "why": "it says so"}'
+
+
+def test_a_repair_shows_the_model_its_answer_and_what_is_wrong(places, serve):
+    server = serve(lambda body: FINE if len(body["messages"]) == 3 else '```json\n{"grade": "high"}\n```')
+    model, wanted = formed(server, 2)
+    done = asked_by(model, wanted, places)
+    assert done.answers == (Answer(KEPT, 20, 10),) * 2  # the tokens of both attempts
+    assert done.sources == {"asked": 2, "repaired": 2, "journal": 0, "replay": 0, "failed": 0}
+    first, answer, again = server.bodies[-1]["messages"]
+    assert first["content"] in {"q0", "q1"}
+    assert answer == {"role": "assistant", "content": '```json\n{"grade": "high"}\n```'}
+    assert again["role"] == "user" and again["content"].startswith(Prompts().text("repair") + "\n")
+    assert "'why' is a required property" in again["content"]
+    with open_journal(*places) as journal:
+        assert journal.journalled(wanted[0].key(model.identity)) == done.answers[0]
+        assert journal.spent(model.identity) == Spent(4, 40, 20, 0)
+    again = asked_by(model, wanted, places)
+    assert again.answers == done.answers and again.sources["journal"] == 2 and len(server.bodies) == 4
+
+
+def test_a_repair_that_fails_is_counted_with_its_cause_and_not_kept(places, serve):
+    def reply(body):
+        number = int(body["messages"][0]["content"][1:])
+        if number == 4:
+            return 200, {}, server.completion(body, FINE[:9], "length")
+        if number == 5 and len(body["messages"]) == 3:
+            return 500, {}, {"error": {"message": "oops"}}
+        return {1: "no", 2: "never", 3: '{"grade": "x", "why": ""}', 5: "no"}.get(number, FINE)
+
+    server = serve(reply)
+    model, wanted = formed(server, 100)
+    done = asked_by(model, wanted, places)
+    assert [place for place, answer in enumerate(done.answers) if answer is None] == [1, 2, 3, 4, 5]
+    assert done.failures == {
+        "HTTP 500 (in a repair)": 1, "cut off at max_tokens": 1, "not the form: no JSON object": 2,
+        "not the form: type of grade": 1,
+    }  # fmt: skip
+    assert done.sources["repaired"] == 0 and done.sources["failed"] == 5 and len(server.bodies) == 105
+    cut = [body for body in server.bodies if body["messages"][0]["content"] == "q4"][-1]["messages"]
+    assert "cut off" in cut[-1]["content"]
+    with open_journal(*places) as journal:
+        assert journal.spent(model.identity) == Spent(104, 1040, 520, 0)
+    server.reply = lambda body: FINE
+    done = asked_by(model, wanted, places)
+    assert done.sources["asked"] == 5 and [len(body["messages"]) for body in server.bodies[105:]] == [1] * 5
+
+
+def test_a_user_words_the_repair(places, serve, tmp_path):
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "repair.txt").write_text("Noch einmal {0} %s:")
+    server = serve(lambda body: FINE if len(body["messages"]) == 3 else "hm {} %s")
+    model, wanted = formed(server, 1)
+    asked_by(model, wanted, places, prompts=Prompts(tmp_path / "prompts"))
+    assert server.bodies[1]["messages"][2]["content"].startswith("Noch einmal {0} %s:\n")
+
+
+def test_an_entry_without_the_form_is_missing(places, serve):
+    server = serve(lambda body: FINE)
+    model, wanted = formed(server, 2)
+    keys = [request.key(model.identity) for request in wanted]
+    with open_journal(*places) as journal:
+        for key in keys:
+            journal.put(key, model.identity, Answer('{"grade": 3}', 1, 1))
+    places[1].write_text(json.dumps({"key": keys[0], "text": KEPT, "input_tokens": 1, "output_tokens": 1}) + "\n")
+    done = asked_by(model, wanted, places)
+    assert [answer.text for answer in done.answers] == [KEPT, KEPT] and server.asked == ["q1"]
+    assert (done.sources["replay"], done.sources["asked"]) == (1, 1)
+
+
+def test_one_failure_of_few_is_tolerated(places):
+    assert asked_by(Scripted(failing=["q1"]), requests(3), places).failures == {"broken": 1}
+    with pytest.raises(BenchError, match="2 of 15 requests failed"):
+        asked_by(Scripted(failing=["q3", "q4"]), [replace(request, sample=1) for request in requests(15)], places)
+
+
+def test_requests_without_a_result_have_failed(places):
+    class Silent(Scripted):
+        def answers(self, requests, meter=UNLIMITED):
+            yield from list(super().answers(requests))[:-1]
+
+    assert asked_by(Silent(), requests(4), places).failures == {"no result": 1}
+
+
+class Watching:
+    """A reporter that keeps labels and words."""
+
+    def __init__(self):
+        self.labels, self.updates = [], []
+
+    @contextmanager
+    def progress(self, *, total, label):
+        self.labels.append((total, label))
+        yield lambda done, word: self.updates.append((done, word))
+
+
+def test_the_screen_shows_the_purpose_and_the_rate(places, serve):
+    server, watching = serve(lambda body: FINE), Watching()
+    model, wanted = formed(server, 3)
+    with open_journal(*places) as journal:
+        ask(model, wanted, journal, watching, purpose="questions")
+        server.usage = False
+        ask(model, [replace(request, sample=1) for request in wanted], journal, watching)
+    assert watching.labels == [(3, f"questions ({server.url}#m)"), (3, f"asking ({server.url}#m)")]
+    assert [done for done, _ in watching.updates] == [1, 2, 3] * 2
+    assert all(re.fullmatch(r"[\d,]+ tokens/s", word) for _, word in watching.updates[:3])
+    assert [word for _, word in watching.updates[3:]] == [""] * 3
+
+
+def test_a_broken_character_is_kept_as_a_question_mark(places, serve):
+    server = serve(lambda body: "half \ud800 of a pair")
+    model = EndpointLanguageModel(Endpoint(base_url=server.url, model="m"))
+    assert asked_by(model, requests(1), places).answers[0].text == "half ? of a pair"
+    assert asked_by(model, requests(1), places).sources["journal"] == 1
+
+
+def test_commits_reach_the_file_itself_while_it_is_written(places, monkeypatch):
+    from benchmark.llm import journal as module
+
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    with open_journal(*places) as journal:
+        journal.put("k", "m", Answer("a text that is easy to find", 1, 1))
+        assert b"a text that is easy to find" in places[0].read_bytes()

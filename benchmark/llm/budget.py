@@ -1,0 +1,158 @@
+"""What may be spent on a language model: decided before each request, so that the worst case still fits."""
+
+import threading
+from collections import Counter
+from typing import NamedTuple
+
+from benchmark.llm.model import Answer, ChatRequest, Failure, Price
+from benchmark.specs import Budget
+
+_BYTES_A_TOKEN = 4
+
+
+def tokens_of(text: str) -> int:
+    """About how many tokens a text has: four characters a token, counted as UTF-8 so that other scripts count more.
+
+    >>> tokens_of(""), tokens_of("water"), tokens_of("水水水水")
+    (0, 2, 3)
+    """
+    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_A_TOKEN)
+
+
+def input_tokens_of(request: ChatRequest) -> int:
+    """About how many tokens an endpoint reads for a request: its messages and, where there is one, its form."""
+    texts = [message.content for message in request.messages] + [request.prefill]
+    return sum(tokens_of(text) for text in texts) + (tokens_of(request.form.schema) if request.form else 0)
+
+
+class Spent(NamedTuple):
+    """What was paid for.
+
+    Attributes:
+        calls: Requests that cost something.
+        input_tokens: Tokens read; where the endpoint did not tell, an estimate.
+        output_tokens: Tokens written; where the endpoint did not tell, an estimate.
+        unknown_calls: Calls of which a count is such an estimate.
+    """
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    unknown_calls: int = 0
+
+    def plus(self, other: "Spent") -> "Spent":
+        """The sum.
+
+        >>> Spent(1, 10, 5).plus(Spent(1, 1, 1, 1))
+        Spent(calls=2, input_tokens=11, output_tokens=6, unknown_calls=1)
+        """
+        return Spent(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    def times(self, factor: int) -> "Spent":
+        """The same spent `factor` times."""
+        return Spent(*(count * factor for count in self))
+
+
+NOTHING = Spent()
+
+
+def cost_of(request: ChatRequest, result: Answer | Failure) -> Spent:
+    """What one request has cost; counts that the endpoint does not tell are estimated from the texts."""
+    if isinstance(result, Failure) and (result.input_tokens, result.output_tokens) == (0, 0):
+        return NOTHING
+    # Nobody knows how much a lost answer had: as much as it may.
+    written = tokens_of(result.text) if isinstance(result, Answer) else request.max_tokens
+    return Spent(
+        1,
+        input_tokens_of(request) if result.input_tokens is None else result.input_tokens,
+        written if result.output_tokens is None else result.output_tokens,
+        int(None in (result.input_tokens, result.output_tokens)),
+    )
+
+
+def dollars(usd: float) -> str:
+    """Money for people; less than a cent keeps its digits.
+
+    >>> dollars(12), dollars(0), dollars(0.00042)
+    ('$12.00', '$0.00', '$0.00042')
+    """
+    return f"${usd:,.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.6f}".rstrip("0")
+
+
+class BudgetMeter:
+    """Lets a request start only while the budget holds even if everything under way becomes as large as it may.
+
+    Args:
+        budget: What may be spent, over all runs.
+        price: What tokens cost; known where the budget is in US dollars (the specification sees to it).
+        spent: What earlier runs have spent.
+    """
+
+    def __init__(self, budget: Budget, price: Price, spent: Spent) -> None:
+        self._budget, self._price = budget, price
+        self._spent, self._under_way_most = spent, NOTHING
+        self._under_way: Counter[ChatRequest] = Counter()
+        self._refused = 0
+        self._lock = threading.Lock()
+
+    @property
+    def spent(self) -> Spent:
+        """What was spent so far, earlier runs included."""
+        with self._lock:
+            return self._spent
+
+    @property
+    def refused(self) -> int:
+        """How often a request was not let through."""
+        with self._lock:
+            return self._refused
+
+    def reserve(self, request: ChatRequest) -> bool:
+        """Whether the request may start; if so, its largest cost is set aside until `settle`."""
+        with self._lock:
+            under_way = self._under_way_most.plus(_most(request))
+            if self._exceeded(self._spent.plus(under_way)):
+                self._refused += 1
+                return False
+            self._under_way_most = under_way
+            self._under_way[request] += 1
+            return True
+
+    def settle(self, request: ChatRequest, result: Answer | Failure) -> None:
+        """The request has ended; one that was never let through (sent by an earlier run) counts all the same."""
+        with self._lock:
+            if self._under_way[request]:
+                self._under_way[request] -= 1
+                self._under_way_most = self._under_way_most.plus(_most(request).times(-1))
+            self._spent = self._spent.plus(cost_of(request, result))
+
+    def told(self) -> str:
+        """The budget and what is spent of it, in a few words."""
+        spent, budget = self.spent, self._budget
+        words = []
+        if budget.usd is not None:
+            words.append(f"{dollars(self._dollars(spent))} of {dollars(budget.usd)}")
+        if budget.tokens is not None:
+            words.append(f"{spent.input_tokens + spent.output_tokens:,} of {budget.tokens:,} tokens")
+        if budget.calls is not None:
+            words.append(f"{spent.calls:,} of {budget.calls:,} calls")
+        return ", ".join(words) + " spent"
+
+    def _exceeded(self, total: Spent) -> bool:
+        budget = self._budget
+        return (
+            (budget.calls is not None and total.calls > budget.calls)
+            or (budget.tokens is not None and total.input_tokens + total.output_tokens > budget.tokens)
+            or (budget.usd is not None and self._dollars(total) > budget.usd)
+        )
+
+    def _dollars(self, spent: Spent) -> float:
+        usd = self._price.cost(spent.input_tokens, spent.output_tokens)
+        if usd is None:
+            raise ValueError("a budget in US dollars needs known prices")
+        return usd
+
+
+def _most(request: ChatRequest) -> Spent:
+    """What a request costs at most, as far as its length tells."""
+    return Spent(1, input_tokens_of(request), request.max_tokens)
