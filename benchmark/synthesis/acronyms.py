@@ -4,24 +4,48 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from benchmark.synthesis.language import small_words
+
 _BRACKET = re.compile(r"\(([A-Z][A-Za-z&-]{1,8})\)")
-_BEFORE = re.compile(r"[\w'&-]+(?:[ ][\w'&-]+)*[ ]?$")
+_BREAK = re.compile(r"[^\w'& -]")
+_LONGEST = 200
+"""Characters in front of a bracket that are looked at: more than a long form of the most words takes."""
+_CAPITALS = re.compile(r"(?<![\w&-])([A-Z][A-Z0-9&]{1,9})s?(?![\w&-])")
+_ROMAN = re.compile(r"[IVX]+")
 
 
 def find_acronyms(texts: Iterable[str]) -> dict[str, str]:
     """Acronym -> its commonest expansion, for `long form (ABC)` anywhere in the texts; sorted by acronym."""
     seen: dict[str, Counter[str]] = {}
+    articles = small_words("ENGLISH")  # "the rule for a protocol (TCP)" is no long form
     for text in texts:
         flat = " ".join(text.split())
         for match in _BRACKET.finditer(flat):
             short = match[1].removesuffix("s") if match[1][:-1].isupper() else match[1]
-            before = _BEFORE.search(flat[: match.start()])
-            if before is None or sum(letter.isupper() for letter in short) < 2:
+            before = _BREAK.split(flat[max(0, match.start() - _LONGEST) : match.start()])[-1]
+            if sum(letter.isupper() for letter in short) < 2:
                 continue
-            expansion = long_form(short, before[0].strip())
-            if expansion is not None:
+            expansion = long_form(short, before.strip())
+            if expansion is not None and expansion.split()[0].lower() not in articles:
                 seen.setdefault(short, Counter())[_inside(expansion)] += 1
     return {short: min(counts, key=lambda text: (-counts[text], text)) for short, counts in sorted(seen.items())}
+
+
+def capitals(text: str) -> list[str]:
+    r"""Words of 2 to 8 capitals, in the order of their first place; headings in capitals and Roman numerals left out.
+
+    >>> capitals("GENERAL TERMS\nPart II: the VPCs and EC2 hosts of an AWS account, AWS-wide.")
+    ['VPC', 'EC2', 'AWS']
+    """
+    found: dict[str, None] = {}
+    for match in _CAPITALS.finditer(text):
+        word = match[1]
+        letters = sum(character.isalpha() for character in word)
+        line_end = text.find("\n", match.end())
+        line = text[text.rfind("\n", 0, match.start()) + 1 : len(text) if line_end < 0 else line_end]
+        if 2 <= letters <= 8 and not _ROMAN.fullmatch(word) and not line.isupper():
+            found[word] = None
+    return list(found)
 
 
 def _inside(expansion: str) -> str:

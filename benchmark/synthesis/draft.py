@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Source = Literal["llm", "heading", "acronym", "sentence", "span"]
-SOURCES: tuple[Source, ...] = ("llm", "heading", "acronym", "sentence", "span")
+Origin = Literal["llm", "imported", "heading", "acronym", "sentence", "span", "lexical"]
+ORIGINS: tuple[Origin, ...] = ("llm", "imported", "heading", "acronym", "sentence", "span", "lexical")
+PEOPLE_LIKE: frozenset[Origin] = frozenset({"llm", "imported"})
+"""Origins whose queries are questions about the passage, not cuts of it."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +19,22 @@ class Draft:
     Attributes:
         text: The query.
         chunk: Position of its chunk in the corpus.
-        source: How it was made.
+        origin: How it was made.
         positive: The text that it is trained to find: the chunk's, sometimes with the query's sentence removed.
+        type: What was asked for ("question", "keywords", ...); empty for cuts of the text.
+        persona: In whose name; empty where nobody was named.
+        difficulty: "easy", "medium", "hard", or empty.
+        answer: The answer that came with it; empty where there was none.
     """
 
     text: str
     chunk: int
-    source: Source
+    origin: Origin
     positive: str
+    type: str = ""
+    persona: str = ""
+    difficulty: str = ""
+    answer: str = ""
 
 
 @dataclass(frozen=True)

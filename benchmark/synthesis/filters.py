@@ -1,24 +1,64 @@
-"""Rules that read a query alone, or against its passage and the test questions; the cheapest come first.
+"""Rules that read a query's text alone or against its own passage: the cheapest filters, asked first.
 
-The hand-made test questions are read for one purpose only: to drop what resembles them.
+Which rule concerns which origin:
+
+- length: all, with bounds of their own.
+- language, deictic, repetition: questions (`PEOPLE_LIKE`). What was cut from a text may well speak of "the following
+  table" or quote another language; it is training material as it stands.
+- copied_span: questions that a language model wrote here. It was told to use words of its own, and a copied sentence
+  shows that it did not. Imported questions are left alone: a data set shows how its askers ask, and people who quote
+  a clause to find it are what a search engine meets; whether such a query leads home is the round trip's business.
+- duplicate: all; the first of several stays.
 """
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+from benchmark.files import Json
 from benchmark.records import Chunk
-from benchmark.synthesis.draft import Draft, Dropped, words_of
+from benchmark.specs import Rule
+from benchmark.synthesis.draft import PEOPLE_LIKE, Draft, Origin, words_of
+from benchmark.synthesis.twins import Twin
 
-_LENGTH = {"llm": (3, 32), "heading": (1, 40), "acronym": (3, 60), "sentence": (4, 70), "span": (3, 40)}
+Check = Callable[[Draft, Chunk], float | None]
+"""A rule: the figure that it objects to, or None."""
+LanguageCheck = Callable[[str], float | None]
+"""A figure for a text in another language than the domain's, or None for one that is fine or too short to tell."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule says about a sequence of queries.
+
+    Attributes:
+        objections: Number of each query that it objects to -> the figure that it objects to, or the earlier query
+            that this one repeats.
+        facts: The rule's own figures, for the manifest.
+        relaxed: Where too little would have survived: which setting went from which value to which (`setting`,
+            `from`, `to`); empty where nothing was relaxed.
+        notes: Lines for the user.
+    """
+
+    objections: Mapping[int, float | Twin]
+    facts: Json = field(default_factory=dict)
+    relaxed: Json = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+_LENGTH: Mapping[Origin, tuple[int, int]] = {
+    "llm": (3, 32), "imported": (2, 64), "heading": (1, 40), "acronym": (3, 60), "sentence": (4, 70), "span": (3, 40),
+    "lexical": (2, 60),
+}  # fmt: skip
 """Fewest and most words of a query, the title in front included."""
+_LENGTH_BY_TYPE: Mapping[str, tuple[int, int]] = {"keywords": (2, 12)}
+"""The same for written questions of a type."""
 _COPIED_WORDS = 10
 _COPIED_SHARE = 0.75
 _REPEATED_SHARE = 0.4
-_LEAK_SHARE = 0.5
-_LEAK_NGRAM = 3
 _DEICTIC = re.compile(
     r"\b(?:(?:this|these|the (?:above|given|following|provided|preceding|previous|present|current))"
     r" (?:document|passage|text|article|section|chapter|paper|study|paragraph|excerpt|page|table|figure|information"
@@ -29,56 +69,68 @@ _DEICTIC = re.compile(
     re.IGNORECASE,
 )  # fmt: skip
 
-Rule = Callable[[Draft, Chunk], float | None]
 
-
-def apply_rules(
-    drafts: Sequence[Draft], chunks: Sequence[Chunk], test_questions: Iterable[str]
-) -> tuple[list[Draft], list[Dropped]]:
-    """Keep the drafts that no rule objects to; each dropped one says which rule did, and at which figure.
+def text_checks(language: LanguageCheck | None) -> dict[Rule, Check]:
+    """The rules that look at one query at a time, in the order in which they are asked.
 
     Args:
-        drafts: Queries in any order; the order is kept.
-        chunks: The corpus that `Draft.chunk` counts in.
-        test_questions: The hand-made questions, for the leak check only.
+        language: None where the domain's language is not known; the rule is then missing.
     """
-    leak = LeakCheck(test_questions)
-    rules: list[tuple[str, Rule]] = [
-        ("length", _length),
-        ("deictic", _deictic),
-        ("repetition", _repetition),
-        ("copied_span", _copied),
-        ("leak", lambda draft, _: leak(draft.text)),
-    ]
-    kept, dropped = [], []
-    seen: set[str] = set()
-    for draft in drafts:
-        checked = ((name, rule(draft, chunks[draft.chunk])) for name, rule in rules)
-        objection = next(((name, score) for name, score in checked if score is not None), None)
-        if objection is None and (normal := _normal(draft.text)) not in seen:
-            seen.add(normal)
-            kept.append(draft)
-        else:
-            name, score = objection or ("duplicate", 1.0)
-            dropped.append(Dropped(draft, name, round(score, 4)))
-    return kept, dropped
+    checks: dict[Rule, Check] = {"length": _length}
+    if language is not None:
+        checks["language"] = lambda draft, _: language(draft.text) if draft.origin in PEOPLE_LIKE else None
+    return checks | {"deictic": _deictic, "repetition": _repetition, "copied_span": _copied}
+
+
+def objections(check: Check, drafts: Sequence[Draft], chunks: Sequence[Chunk]) -> dict[int, float]:
+    """Number of each draft that a rule objects to, and the figure that it objects to.
+
+    Args:
+        check: The rule.
+        drafts: Queries in any order.
+        chunks: The corpus that `Draft.chunk` counts in.
+    """
+    found = ((number, check(draft, chunks[draft.chunk])) for number, draft in enumerate(drafts))
+    return {number: score for number, score in found if score is not None}
+
+
+def exact_duplicates(drafts: Sequence[Draft]) -> dict[int, Twin]:
+    """Drafts with the words of an earlier one (case, width and punctuation aside), and that earlier one."""
+    first: dict[tuple[str, ...], int] = {}
+    twins: dict[int, Twin] = {}
+    for number, draft in enumerate(drafts):
+        other = first.setdefault(tuple(plain_words(draft.text)), number)
+        if other != number:
+            twins[number] = Twin(other, 1.0)
+    return twins
+
+
+def plain_words(text: str) -> list[str]:
+    """The words of a text, with letters of odd widths made plain (NFKC).
+
+    >>> plain_words("Ｗhat is it?")
+    ['what', 'is', 'it']
+    """
+    return words_of(unicodedata.normalize("NFKC", text))
 
 
 def _length(draft: Draft, _: Chunk) -> float | None:
-    fewest, most = _LENGTH[draft.source]
+    bounds = _LENGTH[draft.origin]
+    if draft.origin == "llm":
+        bounds = _LENGTH_BY_TYPE.get(draft.type, bounds)
     count = len(words_of(draft.text))
-    return None if fewest <= count <= most else float(count)
+    return None if bounds[0] <= count <= bounds[1] else float(count)
 
 
 def _deictic(draft: Draft, _: Chunk) -> float | None:
-    """Questions about the passage as such; what was cut from a text may well speak of "the following table"."""
-    return 1.0 if draft.source == "llm" and _DEICTIC.search(draft.text) else None
+    """Questions about the passage as such, which nobody asks who has not seen it."""
+    return 1.0 if draft.origin in PEOPLE_LIKE and _DEICTIC.search(draft.text) else None
 
 
 def _repetition(draft: Draft, _: Chunk) -> float | None:
     """A small model that has begun to go round in circles: the same words over and over."""
     words = words_of(draft.text)
-    if draft.source != "llm" or len(words) < 6:
+    if draft.origin not in PEOPLE_LIKE or len(words) < 6:
         return None
     pairs = Counter(pairwise(words))
     repeated = 1 - len(pairs) / (len(words) - 1)
@@ -87,9 +139,9 @@ def _repetition(draft: Draft, _: Chunk) -> float | None:
 
 def _copied(draft: Draft, chunk: Chunk) -> float | None:
     """A question that repeats a long stretch of its passage word for word teaches matching of words alone."""
-    if draft.source != "llm":
-        return None
     words = words_of(draft.text)
+    if draft.origin != "llm" or len(words) < _COPIED_WORDS:
+        return None
     run = longest_run(words, words_of(chunk.text))
     return float(run) if run >= _COPIED_WORDS and run >= _COPIED_SHARE * len(words) else None
 
@@ -110,37 +162,3 @@ def longest_run(words: Sequence[str], text: Sequence[str]) -> int:
                 best = max(best, row[place])
         before = row
     return best
-
-
-class LeakCheck:
-    """Finds queries that resemble a test question: the same text, or half of the three-word sequences shared."""
-
-    def __init__(self, test_questions: Iterable[str]) -> None:
-        self._texts: set[str] = set()
-        self._owners: dict[tuple[str, ...], list[int]] = {}
-        self._sizes: list[int] = []
-        for text in test_questions:
-            self._texts.add(_normal(text))
-            grams = _ngrams(text)
-            for gram in sorted(grams):
-                self._owners.setdefault(gram, []).append(len(self._sizes))
-            self._sizes.append(len(grams))
-
-    def __call__(self, text: str) -> float | None:
-        """How much of the closest test question is in the text (0.5 to 1), or None under a half."""
-        if _normal(text) in self._texts:
-            return 1.0
-        grams = _ngrams(text)
-        shared = Counter(owner for gram in grams for owner in self._owners.get(gram, ()))
-        # Against the shorter of the two, so that a short question inside a long one is found as well.
-        share = max((count / min(len(grams), self._sizes[owner]) for owner, count in shared.items()), default=0.0)
-        return share if share >= _LEAK_SHARE else None
-
-
-def _normal(text: str) -> str:
-    return " ".join(words_of(unicodedata.normalize("NFKC", text)))
-
-
-def _ngrams(text: str) -> set[tuple[str, ...]]:
-    words = words_of(unicodedata.normalize("NFKC", text))
-    return {tuple(words[i : i + _LEAK_NGRAM]) for i in range(len(words) - _LEAK_NGRAM + 1)}

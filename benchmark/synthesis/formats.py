@@ -1,20 +1,44 @@
 """The files of the generate stage: JSON Lines for people, parquet that `datasets` and the trainers load."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmark.files import Json, hash_json, write_jsonl, write_text
 from benchmark.records import Chunk
 from benchmark.synthesis.draft import Draft, Dropped
 from benchmark.synthesis.negatives import Mined
+from benchmark.synthesis.rag_columns import COLUMNS, Rag
 from benchmark.synthesis.split import Split
+
+
+class Scores(Protocol):
+    """What a teacher says of each pair, from 0 to 1."""
+
+    @property
+    def own(self) -> Sequence[float]:
+        """Of each kept query and its own passage."""
+
+    @property
+    def negatives(self) -> Sequence[Sequence[float]]:
+        """Of each kept query and its mined negatives, in their order."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Everything that the stage has found, before it is written."""
+    """Everything that the stage has found, before it is written.
+
+    Attributes:
+        chunks: The passages; positions elsewhere count in them.
+        kept: The queries.
+        dropped: What the filters removed.
+        mined: Negatives of each kept query.
+        split: Which passages belong to the development split.
+        negatives: How many negatives a row of `ntuples_*` has.
+        scores: A teacher's, for the pairs.
+        rag: Rows of the seven columns.
+    """
 
     chunks: Sequence[Chunk]
     kept: Sequence[Draft]
@@ -22,6 +46,8 @@ class Data:
     mined: Mined
     split: Split
     negatives: int
+    scores: Scores
+    rag: Rag
 
     def part(self, held_out: bool) -> list[int]:
         """Numbers of the kept queries on one side of the split."""
@@ -32,12 +58,13 @@ def write_all(folder: Path, data: Data) -> Json:
     """Write every file of the stage.
 
     `queries.jsonl`, `dropped.jsonl`; for train and dev `ntuples_*` (anchor, positive, negative_1 to negative_k),
-    `triplets_*` (anchor, positive, negative: a row for each negative) and `pairs_*` (anchor, positive, score: 1 for
-    the passage that the query was made from, 0 for a mined negative, with the retriever's cosine as `teacher`);
-    `dev_queries.jsonl` and `dev_qrels.tsv` for retrieval over the whole corpus.
+    `triplets_*` (anchor, positive, negative: a row for each negative) and `pairs_*` (anchor, positive, label: 1 for
+    the passage that the query was made from, 0 for a mined negative; score: the teacher's, from 0 to 1);
+    `dev_queries.jsonl` and `dev_qrels.tsv` for retrieval over the whole corpus; `rag.parquet` (the seven columns of
+    argilla's synthetic-data-generator) where there are rows for it.
 
     Returns:
-        Rows of each table.
+        Rows of each table: {train, dev: {queries, ntuples, triplets, pairs}, rag}.
     """
     rows: Json = {}
     for name, held_out in (("train", False), ("dev", True)):
@@ -46,20 +73,22 @@ def write_all(folder: Path, data: Data) -> Json:
         columns = [f"negative_{number}" for number in range(1, data.negatives + 1)]
         _parquet(folder / f"ntuples_{name}.parquet", ["anchor", "positive", *columns], ntuples)
         _parquet(folder / f"triplets_{name}.parquet", ["anchor", "positive", "negative"], triplets)
-        _parquet(folder / f"pairs_{name}.parquet", ["anchor", "positive", "score", "teacher"], pairs)
+        _parquet(folder / f"pairs_{name}.parquet", ["anchor", "positive", "label", "score"], pairs)
         rows[name] = {"queries": len(part), "ntuples": len(ntuples), "triplets": len(triplets), "pairs": len(pairs)}
+    if data.rag.rows:
+        _parquet(folder / "rag.parquet", COLUMNS, [astuple(row) for row in data.rag.rows])
     write_jsonl(folder / "queries.jsonl", (_row(data, draft) for draft in data.kept))
     write_jsonl(
         folder / "dropped.jsonl",
         ({**_row(data, item.draft), "rule": item.rule, "score": item.score} for item in data.dropped),
     )
     _write_development(folder, data)
-    return rows
+    return {**rows, "rag": len(data.rag.rows)}
 
 
 def query_id(draft: Draft, chunk: Chunk) -> str:
     """A name that depends on the query alone, so that it stays when others come and go."""
-    return f"{draft.source}-{hash_json([chunk.id, draft.text])[:12]}"
+    return f"{draft.origin}-{hash_json([chunk.id, draft.text])[:12]}"
 
 
 def _row(data: Data, draft: Draft) -> Json:
@@ -69,7 +98,11 @@ def _row(data: Data, draft: Draft) -> Json:
         "text": draft.text,
         "chunk": chunk.id,
         "document": chunk.document,
-        "source": draft.source,
+        "origin": draft.origin,
+        "type": draft.type,
+        "persona": draft.persona,
+        "difficulty": draft.difficulty,
+        "answer": draft.answer,
         "split": "dev" if data.split.held_out[draft.chunk] else "train",
         "positive_text": draft.positive,
     }
@@ -94,16 +127,16 @@ def _triplets(data: Data, part: Sequence[int]) -> Iterator[tuple[Any, ...]]:
 def _pairs(data: Data, part: Sequence[int]) -> Iterator[tuple[Any, ...]]:
     for number in part:
         draft = data.kept[number]
-        yield draft.text, draft.positive, 1.0, data.mined.own[number]
-        for place, similarity in zip(data.mined.negatives[number], data.mined.similarities[number], strict=True):
-            yield draft.text, data.chunks[place].full_text, 0.0, similarity
+        yield draft.text, draft.positive, 1.0, float(data.scores.own[number])
+        for place, score in zip(data.mined.negatives[number], data.scores.negatives[number], strict=True):
+            yield draft.text, data.chunks[place].full_text, 0.0, float(score)
 
 
 def _parquet(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    kinds = {"score": pyarrow.float64(), "teacher": pyarrow.float64()}
+    kinds = {"label": pyarrow.float64(), "score": pyarrow.float64()}
     fields = [pyarrow.field(name, kinds.get(name, pyarrow.string()), nullable=False) for name in columns]
     values = [[row[number] for row in rows] for number in range(len(columns))]
     arrays = [pyarrow.array(column, field.type) for column, field in zip(values, fields, strict=True)]
@@ -115,7 +148,7 @@ def _write_development(folder: Path, data: Data) -> None:
     named = [(query_id(draft, data.chunks[draft.chunk]), draft) for draft in kept]
     write_jsonl(
         folder / "dev_queries.jsonl",
-        ({"id": name, "text": draft.text, "source": draft.source} for name, draft in named),
+        ({"id": name, "text": draft.text, "origin": draft.origin, "type": draft.type} for name, draft in named),
     )
     lines = [f"{name}\t{data.chunks[draft.chunk].id}\t1\n" for name, draft in named]
     write_text(folder / "dev_qrels.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))

@@ -1,243 +1,353 @@
-"""The generate stage: chunks to synthetic training data and a development split."""
+"""The generate stage: passages to synthetic training data and a development split."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from benchmark.console import Reporter
+from benchmark.console import SILENT, Reporter
 from benchmark.encoders.dense import DenseEncoder
-from benchmark.errors import BenchError
-from benchmark.files import Json, hash_file
-from benchmark.llm.journal import ask, export_replay, open_journal
+from benchmark.encoders.pairs import PairScorer
+from benchmark.files import Json, hash_file, write_jsonl
+from benchmark.llm.journal import export_replay, open_journal
 from benchmark.llm.opening import open_llm
-from benchmark.llm.prompts import prompts_hash
+from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST, Outcome, Stage, run_stage
-from benchmark.records import Chunk, read_chunks, read_testset
-from benchmark.specs import GenerateSpec
-from benchmark.synthesis.draft import SOURCES, Draft, Dropped
-from benchmark.synthesis.filters import apply_rules
+from benchmark.records import Chunk, TestSet, read_chunks, read_testset
+from benchmark.specs import GenerateSpec, LLMSpec
+from benchmark.synthesis.asking import LLM_NO_EFFECT, Asker
+from benchmark.synthesis.card import CardInput, write_card
+from benchmark.synthesis.draft import ORIGINS, Draft, Dropped, seeded
+from benchmark.synthesis.examples import read_examples
 from benchmark.synthesis.formats import Data, write_all
-from benchmark.synthesis.negatives import mine
+from benchmark.synthesis.funnel import Filtered, Tools, run_filters
+from benchmark.synthesis.language import LanguageCheck
+from benchmark.synthesis.negatives import Mined, mine
 from benchmark.synthesis.pseudo import pseudo_drafts
-from benchmark.synthesis.questions import QuestionRequest, question_drafts, question_requests
-from benchmark.synthesis.search import Corpus, near_duplicates, source_ranks
-from benchmark.synthesis.split import split_chunks
+from benchmark.synthesis.questions import QuestionContext, QuestionRequest, question_drafts, question_requests
+from benchmark.synthesis.rag_columns import rag_rows
+from benchmark.synthesis.relabel import relabel
+from benchmark.synthesis.search import Corpus
+from benchmark.synthesis.sources import read_imported
+from benchmark.synthesis.split import Split, split_chunks
+from benchmark.synthesis.teacher import Scores, score_pairs
+from benchmark.synthesis.terms import Field, coverage, find_terms
 from benchmark.weights import model_fingerprint
 
-STAGE: Final = Stage("generate", 1)
-_ENOUGH_SHARE: Final = 0.3
-_ENOUGH_PAIRS: Final = 100
-_MOST_RELAXED: Final = 8
-_NO_EFFECT: Final = {
-    "llm": {"endpoint": {"concurrency", "timeout", "retries"}, "local": {"batch_size"}},
+STAGE: Final = Stage("generate", 2)
+_NO_EFFECT: Final[Any] = {
+    "llm": LLM_NO_EFFECT,
+    "filters": {"judge": {"llm": LLM_NO_EFFECT}},
+    "negatives": {"relabel": {"llm": LLM_NO_EFFECT}},
+    "pair_scores": {"llm": LLM_NO_EFFECT},
+    "prompts": True,
 }
-"""Settings that change how long it takes, not what comes out."""
+"""Settings that change how long it takes or what it costs, not what comes out; prompts are hashed by their text."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage reads.
+
+    Attributes:
+        passages: The folder and outputs of the stage that made chunks.jsonl.
+        source: The stage that fetched or wrote passages, where they are not the domain's own documents.
+        testset: The test set, read to keep its questions out; None for a domain that has none.
+    """
+
+    passages: Outcome
+    source: Outcome | None
+    testset: Outcome | None
 
 
 def generate(
-    project: Project,
-    domain: Domain,
-    spec: GenerateSpec,
-    seed: int,
-    chunks: Outcome,
-    testset: Outcome,
-    reporter: Reporter,
+    project: Project, domain: Domain, spec: GenerateSpec, seed: int, inputs: Inputs, reporter: Reporter,
     fresh: bool = False,
-) -> Outcome:
-    """Make training data out of a domain's chunks; skipped when nothing that matters has changed.
+) -> Outcome:  # fmt: skip
+    """Make training data out of passages; skipped when nothing that matters has changed.
 
     Args:
-        project: Where the model specs stand.
-        domain: Whose chunks; its journal keeps every answer, its replay file is read.
+        project: Where the model specs and edited prompts stand.
+        domain: Its journal keeps every answer, its replay file is read.
         spec: How many queries of which kind, which filters, which negatives.
         seed: For everything that is drawn.
-        chunks: What the ingest stage wrote.
-        testset: What the testset stage wrote; read to keep test questions out, and for nothing else.
+        inputs: What the stages before it wrote.
         reporter: Where progress and notes go.
-        fresh: Ask the language model anew; after a kill, a rerun goes on where it stopped.
+        fresh: Ask the language models anew; after a kill, a rerun goes on where it stopped.
 
     Returns:
-        The files that `formats.write_all` names; facts: counts by source, funnel, negatives, tokens and money.
+        The files that `formats.write_all` and `card.write_card` name; facts: counts by origin and type, funnel,
+        negatives, teacher, tokens and money.
 
     Raises:
-        BenchError: The language model or the retriever cannot be had, or no query survives.
+        BenchError: A language model, an encoder, the examples or prompts cannot be had, the budget is used up, or no
+            query survives.
     """
-    work = _Work(project, domain, spec, seed, reporter, chunks, testset)
-    if fresh and work.requests:
+    work = Work(project, domain, spec, seed, inputs, reporter)
+    work.check()
+    if fresh and spec.questions_per_chunk:
         # Without its manifest the stage is made again, even when this run is killed and started without `fresh`.
         (domain.synthetic / MANIFEST).unlink(missing_ok=True)
-    settings = {**spec.model_dump(mode="json", exclude=_NO_EFFECT), "seed": seed, "prompts": prompts_hash()}
-    inputs = {
-        "chunks": chunks.outputs_hash,
-        "testset": testset.outputs_hash,
-        "retriever": model_fingerprint(project, spec.retriever),
-        "replay": hash_file(domain.replay) if work.requests and domain.replay.is_file() else "",
-    }
-    outcome = run_stage(
-        STAGE, domain.synthetic, inputs=inputs, settings=settings, build=lambda folder: work.build(folder, fresh),
-        reporter=reporter, label=f"generate {domain.name}",
-    )  # fmt: skip
-    if work.requests and not outcome.skipped:
-        with open_journal(domain.journal) as journal:
-            journal.renewed(work.keys)
+    with Asker(project, domain, reporter, fresh, work.prompts) as asker:
+        outcome = run_stage(
+            STAGE, domain.synthetic, inputs=work.hashes(), settings=work.settings(),
+            build=lambda folder: work.build(folder, asker), reporter=reporter, label=f"generate {domain.name}",
+        )  # fmt: skip
+        if not outcome.skipped:
+            asker.finish()
     return outcome
 
 
-def export_answers(project: Project, domain: Domain, spec: GenerateSpec, seed: int, chunks: Outcome) -> int:
-    """Write the answers that `generate` needs to the domain's replay file; returns how many.
+def export_answers(project: Project, domain: Domain, spec: GenerateSpec, seed: int, inputs: Inputs) -> int:
+    """Write the answers with which `generate` made its questions to the domain's replay file; returns how many.
 
-    Whoever gets the project with that file needs no language model to make the same training data.
+    Whoever gets the project with that file needs no language model to make the same questions.
     """
     if spec.llm is None:
         return 0
-    identity = open_llm(spec.llm, project).identity
-    requests = question_requests(read_chunks(chunks.folder / "chunks.jsonl"), spec, seed)
+    requests = Work(project, domain, spec, seed, inputs, None).requests
+    identity = open_llm(spec.llm, project, domain.batches).identity
     with open_journal(domain.journal, domain.replay) as journal:
         return export_replay(journal, domain.replay, [asked.request.key(identity) for asked in requests])
 
 
-@dataclass
-class _Filtered:
-    """What the filters left, with vectors of shape (n_kept, n_dimensions), and what they removed."""
-
-    kept: list[Draft]
-    vectors: NDArray[np.float32]
-    dropped: list[Dropped]
-    facts: Json
-
-
-class _Work:
+class Work:
     """One run of the stage."""
 
     def __init__(
-        self, project: Project, domain: Domain, spec: GenerateSpec, seed: int, reporter: Reporter,
-        chunks: Outcome, testset: Outcome,
+        self, project: Project, domain: Domain, spec: GenerateSpec, seed: int, inputs: Inputs,
+        reporter: Reporter | None,
     ) -> None:  # fmt: skip
-        self._project, self._domain, self._spec, self._seed = project, domain, spec, seed
-        self._reporter, self._testset = reporter, testset
-        self._chunks: list[Chunk] = read_chunks(chunks.folder / "chunks.jsonl")
-        self.requests: list[QuestionRequest] = question_requests(self._chunks, spec, seed)
-        self._llm = open_llm(spec.llm, project) if spec.llm is not None else None
+        self._project, self._domain, self._spec, self._seed, self._inputs = project, domain, spec, seed, inputs
+        self._reporter = reporter or SILENT
+
+    @cached_property
+    def chunks(self) -> list[Chunk]:
+        """The passages."""
+        return read_chunks(self._inputs.passages.folder / "chunks.jsonl")
+
+    @cached_property
+    def requests(self) -> list[QuestionRequest]:
+        """What the language model is asked to write."""
+        if not self._spec.questions_per_chunk:
+            return []
+        context = QuestionContext(self.prompts, self._field, self._examples, self._language.name)
+        left_out = self._excluded | self._not_drawn
+        return question_requests(self.chunks, self._spec, self._seed, context, left_out)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The package's prompts, or the user's."""
+        folder = self._spec.prompts
+        return Prompts(self._project.root / folder if folder else None)
+
+    @cached_property
+    def _field(self) -> Field:
+        return find_terms(self.chunks)
+
+    @cached_property
+    def _language(self) -> LanguageCheck:
+        return LanguageCheck(self._domain.spec.language)
+
+    @cached_property
+    def _testset(self) -> TestSet:
+        return read_testset(self._inputs.testset.folder) if self._inputs.testset else TestSet((), ())
+
+    @cached_property
+    def _test_questions(self) -> list[str]:
+        return [query.text for query in (*self._testset.queries, *self._testset.unanswerable)]
+
+    @cached_property
+    def _examples(self) -> Sequence[Any]:
+        if self._spec.examples is None:
+            return ()
+        return read_examples(self._domain.folder / self._spec.examples, self._test_questions)
+
+    @cached_property
+    def _excluded(self) -> frozenset[int]:
+        """Positions of the chunks that nothing is asked about."""
+        if not self._spec.exclude_test_evidence:
+            return frozenset()
+        relevant = {chunk for row in self._testset.qrels.values() for chunk in row}
+        return frozenset(number for number, chunk in enumerate(self.chunks) if chunk.id in relevant)
 
     @property
-    def keys(self) -> list[str]:
-        """The journal's keys of all requests."""
-        assert self._llm is not None  # noqa: S101 (there are no requests without one)
-        return [asked.request.key(self._llm.identity) for asked in self.requests]
+    def _not_drawn(self) -> frozenset[int]:
+        """Chunks beyond the number that questions are wanted for; the draw of a chunk depends on that chunk alone."""
+        most = self._spec.question_chunks
+        if most is None:
+            return frozenset()
+        order = sorted(
+            set(range(len(self.chunks))) - self._excluded,
+            key=lambda number: (seeded(self._seed, "drawn", self.chunks[number].id).random(), number),
+        )
+        return frozenset(order[most:])
 
-    def build(self, folder: Path, fresh: bool) -> Json:
+    def check(self) -> None:
+        """Find mistakes of the user before anything takes long."""
+        _ = self.prompts, self._examples
+        if self._language.known or not self._spec.filters.on("language"):
+            return
+        self._reporter.note(
+            f"generate: '{self._domain.spec.language}' cannot be recognised; the language is not checked"
+        )
+
+    def hashes(self) -> dict[str, str]:
+        """Hashes of everything that is read."""
+        inputs, replay = self._inputs, self._domain.replay
+        examples = self._domain.folder / self._spec.examples if self._spec.examples else None
+        names = {
+            "retriever": self._spec.retriever,
+            "filter": self._spec.filters.cross_encoder.model if self._spec.filters.cross_encoder else None,
+            "rescorer": self._spec.negatives.cross_encoder,
+            "teacher": self._spec.pair_scores.model,
+        }
+        return {
+            "chunks": inputs.passages.outputs_hash,
+            "source": inputs.source.outputs_hash if inputs.source else "",
+            "testset": inputs.testset.outputs_hash if inputs.testset else "",
+            "replay": hash_file(replay) if self._spec.questions_per_chunk and replay.is_file() else "",
+            "examples": hash_file(examples) if examples else "",
+            **{what: model_fingerprint(self._project, name) for what, name in names.items() if name},
+        }
+
+    def settings(self) -> Json:
+        """Every setting that changes the output."""
+        spec = self._spec.model_dump(mode="json", exclude=_NO_EFFECT)
+        return {**spec, "seed": self._seed, "language": self._domain.spec.language, "prompts": self.prompts.hashes}
+
+    def build(self, folder: Path, asker: Asker) -> Json:
         """Make everything and write it to the folder."""
-        split = split_chunks(self._chunks, self._spec.development_share, self._seed)
+        split = split_chunks(self.chunks, self._spec.development_share, self._seed)
         if split.unit != "document":
             self._reporter.note(
                 f"generate: too few documents to hold some out; the development split is by {split.unit}"
             )
-        drafts, unread, llm_facts = self._drafts(fresh)
-        filtered, corpus, teacher = self._filter(drafts)
-        mined = mine(corpus, filtered.kept, filtered.vectors, split.held_out, self._spec, self._seed)
+        encoder = DenseEncoder.load(self._project, self._spec.retriever)
+        corpus = Corpus.open(self._domain, encoder, self.chunks, self._reporter)
+        drafts, unread = self._drafts(asker, corpus)
+        language = self._language if self._language.known else None
+        tools = Tools(self._project, asker, self.prompts, language)
+        filtered = run_filters(drafts, corpus, encoder, self._spec, self._test_questions, tools, self._reporter)
+        mined = self._mine(corpus, filtered, split, asker)
+        scores = self._scores(corpus, filtered, mined, asker)
+        rag = rag_rows(self.chunks, filtered.kept, mined, self._spec, asker, self.prompts)
         dropped = [*unread, *filtered.dropped]
-        rows = write_all(folder, Data(self._chunks, filtered.kept, dropped, mined, split, self._spec.negatives))
-        self._say(filtered.kept, dropped, rows)
-        return {
-            "kept": _by_source(filtered.kept),
-            "written": _by_source([*drafts, *(item.draft for item in unread)]),
-            "funnel": dict(Counter(item.rule for item in dropped)),
+        count = self._spec.negatives.count
+        rows = write_all(folder, Data(self.chunks, filtered.kept, dropped, mined, split, count, scores, rag))
+        if self._inputs.source:
+            write_jsonl(folder / "passages.jsonl", (chunk.to_json() for chunk in self.chunks))
+        facts = {
+            "kept": _by_origin(filtered.kept),
+            "written": _by_origin([*drafts, *(item.draft for item in unread)]),
+            "dropped": dict(Counter(item.rule for item in dropped)),
             **filtered.facts,
             "rows": rows,
             "development_by": split.unit,
+            "excluded_chunks": len(self._excluded),
             "negatives": mined.facts(),
-            "llm": llm_facts,
-            "retriever": {"name": teacher.name, "fingerprint": teacher.fingerprint},
-            "teacher_of_scores": teacher.name,
+            "scores": {"teacher": scores.teacher, "scale": scores.scale, "failed": scores.failed},
+            "rag": rag.facts(),
+            "llm": asker.facts,
+            "retriever": {"name": encoder.name, "fingerprint": encoder.fingerprint},
         }
+        write_card(folder, self._card(filtered, dropped, facts))
+        self._say(filtered.kept, dropped, rows)
+        return facts
 
-    def _drafts(self, fresh: bool) -> tuple[list[Draft], list[Dropped], Json]:
-        """Questions and pseudo-queries as written, answers that hold no question, and what the model cost."""
+    def _drafts(self, asker: Asker, corpus: Corpus) -> tuple[list[Draft], list[Dropped]]:
+        """Questions and pseudo-queries as written or read, and answers that hold no question."""
         questions: list[Draft] = []
         unread: list[Dropped] = []
-        facts: Json = {}
-        if self.requests and self._llm is not None:
-            with open_journal(self._domain.journal, self._domain.replay) as journal:
-                asked = ask(self._llm, [item.request for item in self.requests], journal, self._reporter, fresh=fresh)
-            questions, unread = question_drafts(self.requests, asked.answers, self._chunks)
-            facts = {"model": self._llm.identity, **asked.sources, "failures": asked.failures, **asked.usage}
-        return [*questions, *pseudo_drafts(self._chunks, self._spec, self._seed)], unread, facts
+        if self.requests and self._spec.llm is not None:
+            asked = asker.ask(self._spec.llm, [item.request for item in self.requests], "questions")
+            questions, unread = question_drafts(self.requests, asked.answers, self.chunks)
+        imported = read_imported(self._inputs.source.folder, self.chunks) if self._inputs.source else []
+        pseudo = pseudo_drafts(self.chunks, self._spec.pseudo, self._seed, self._excluded, corpus.bm25)
+        return [*questions, *imported, *pseudo], unread
 
-    def _filter(self, drafts: Sequence[Draft]) -> tuple[_Filtered, Corpus, DenseEncoder]:
-        """Rules first; what is left is encoded, sent on the round trip and freed of near-duplicates."""
-        test = read_testset(self._testset.folder)
-        questions = [query.text for query in (*test.queries, *test.unanswerable)]
-        kept, dropped = apply_rules(drafts, self._chunks, questions)
-        encoder = DenseEncoder.load(self._project, self._spec.retriever)
-        corpus = Corpus.open(self._domain, encoder, self._chunks, self._reporter)
-        texts = [draft.text for draft in kept]
-        vectors = encoder.encode(texts, "query", self._reporter, f"{encoder.name}: encoding {len(texts)} queries")
-        filtered = _Filtered(kept, vectors, dropped, {})
-        if self._spec.round_trip_k:
-            self._round_trip(filtered, corpus)
-        twins = near_duplicates(filtered.vectors, self._spec.near_duplicate)
-        _remove(filtered, {number: ("near_duplicate", round(score, 4)) for number, score in twins.items()})
-        if not filtered.kept:
-            reasons = Counter(item.rule for item in filtered.dropped).most_common()
-            raise BenchError(
-                "generate: no query survived the filters (dropped by "
-                + ", ".join(f"{rule}: {count}" for rule, count in reasons)
-                + "); use more text, or loosen round_trip_k"
-            )
-        return filtered, corpus, encoder
+    def _mine(self, corpus: Corpus, filtered: Filtered, split: Split, asker: Asker) -> Mined:
+        spec = self._spec.negatives
+        rescorer = None
+        if spec.cross_encoder:
+            label = f"{spec.cross_encoder}: scoring negatives"
+            rescorer = PairScorer(self._project, spec.cross_encoder, self._reporter, label)
+        mined = mine(
+            corpus, filtered.kept, filtered.vectors, split.held_out, filtered.also, spec,
+            self._spec.filters.near_duplicate, self._seed, rescorer,
+        )  # fmt: skip
+        if spec.relabel:
+            llm = self._llm(spec.relabel.llm)
+            mined = relabel(mined, corpus, filtered.kept, spec.relabel, llm, asker, self.prompts)
+        return mined
 
-    def _round_trip(self, filtered: _Filtered, corpus: Corpus) -> None:
-        drafts = filtered.kept
-        ranks = source_ranks(corpus, [d.text for d in drafts], filtered.vectors, [d.chunk for d in drafts])
-        k = relaxed_k(ranks, drafts, self._spec.round_trip_k)
-        if k > self._spec.round_trip_k:
-            self._reporter.note(
-                f"generate: few queries find their own passage among the first {self._spec.round_trip_k}; "
-                f"relaxed to the first {k}"
-            )
-        total = Counter(draft.source for draft in drafts)
-        passed = Counter(draft.source for draft, rank in zip(drafts, ranks, strict=True) if rank <= k)
-        shares = {source: passed[source] / total[source] for source in SOURCES if total[source]}
-        filtered.facts["round_trip"] = {"k": k, "asked_k": self._spec.round_trip_k, "passed_share": shares}
-        _remove(filtered, {n: ("round_trip", float(rank)) for n, rank in enumerate(ranks.tolist()) if rank > k})
-
-    def _say(self, kept: Sequence[Draft], dropped: Sequence[Dropped], rows: Json) -> None:
-        sources = ", ".join(f"{count} {source}" for source, count in _by_source(kept).items())
-        rules = ", ".join(f"{count} {rule}" for rule, count in Counter(item.rule for item in dropped).most_common())
-        self._reporter.note(
-            f"generate: {len(kept)} queries kept ({sources}), {rows['train']['queries']} for training and "
-            f"{rows['dev']['queries']} for development; dropped: {rules or 'none'}"
+    def _scores(self, corpus: Corpus, filtered: Filtered, mined: Mined, asker: Asker) -> Scores:
+        spec = self._spec.pair_scores
+        llm = self._llm(spec.llm) if spec.teacher == "llm" else None
+        return score_pairs(
+            corpus,
+            filtered.kept,
+            filtered.vectors,
+            mined,
+            spec,
+            asker,
+            llm,
+            self.prompts,
+            self._project,
+            self._reporter,
         )
 
+    def _llm(self, own: LLMSpec | None) -> LLMSpec:
+        """A purpose's own language model, or the generator's; the benchmark file was checked for one of them."""
+        llm = own or self._spec.llm
+        assert llm is not None  # noqa: S101 (see GenerateSpec)
+        return llm
 
-def relaxed_k(ranks: NDArray[np.int64], drafts: Sequence[Draft], k: int) -> int:
-    """K, doubled until 30 % of the model's questions and 100 queries (or half of them) survive; 8 K at most."""
-    written = np.array([draft.source == "llm" for draft in drafts], dtype=bool)
-    wanted = min(_ENOUGH_PAIRS, len(drafts) / 2)
-    most = k * _MOST_RELAXED
-    while k < most:
-        passed = ranks <= k
-        enough = not written.any() or float(passed[written].mean()) >= _ENOUGH_SHARE
-        if enough and passed.sum() >= wanted:
-            break
-        k *= 2
-    return k
+    def _card(self, filtered: Filtered, dropped: Sequence[Dropped], facts: Json) -> CardInput:
+        source = self._inputs.source
+        spec = self._domain.spec
+        return CardInput(
+            title=spec.title, licence=spec.licence, language=spec.language, passages=_origin_of(self._spec, source),
+            chunks=self.chunks, kept=filtered.kept, dropped=dropped, rows=facts["rows"],
+            asked={**(source.facts.get("llm", {}) if source else {}), **facts["llm"]}, filters=filtered.facts,
+            negatives=facts["negatives"], rag=facts["rag"],
+            facts={
+                "round trip": facts.get("round_trip", {}),
+                "by type of question": facts["by_type"],
+                "passages that answer test questions, left out of generation": facts["excluded_chunks"],
+                "pairs scored": facts["scores"],
+            },
+            prompts=self.prompts.hashes, edited=self.prompts.edited, retriever=self._spec.retriever,
+            teacher=facts["scores"]["teacher"], development_by=facts["development_by"],
+            coverage=coverage(self._field, filtered.kept, self.chunks), seed=self._seed,
+        )  # fmt: skip
+
+    def _say(self, kept: Sequence[Draft], dropped: Sequence[Dropped], rows: Json) -> None:
+        origins = ", ".join(f"{count} {origin}" for origin, count in _by_origin(kept).items())
+        rules = ", ".join(f"{count} {rule}" for rule, count in Counter(item.rule for item in dropped).most_common())
+        self._reporter.note(
+            f"generate: {len(kept)} queries kept ({origins}), {rows['train']['queries']} for training and "
+            f"{rows['dev']['queries']} for development; dropped: {rules or 'none'}"
+        )
+        self._reporter.note("generate: look at examples.md, picture.png and README.md beside the data")
 
 
-def _remove(filtered: _Filtered, reasons: dict[int, tuple[str, float]]) -> None:
-    """Move the queries with these numbers from the kept to the dropped."""
-    filtered.dropped += [Dropped(filtered.kept[number], *reason) for number, reason in sorted(reasons.items())]
-    left = [number for number in range(len(filtered.kept)) if number not in reasons]
-    filtered.kept = [filtered.kept[number] for number in left]
-    filtered.vectors = filtered.vectors[left]
+def _origin_of(spec: GenerateSpec, source: Outcome | None) -> str:
+    """Where the passages come from, in a sentence for the card."""
+    if spec.source is None or source is None:
+        return "The passages are cut from the domain's own documents."
+    if spec.source.dataset is not None:
+        dataset = spec.source.dataset
+        where = f"{dataset.hub} at {dataset.revision}" if dataset.hub else dataset.path
+        return f"The passages come from the data set {where}, split {dataset.split}."
+    return (
+        "The passages were written by a language model from a description of the field; no document stands behind them."
+    )
 
 
-def _by_source(drafts: Sequence[Draft]) -> dict[str, int]:
-    counts = Counter(draft.source for draft in drafts)
-    return {source: counts[source] for source in SOURCES if counts[source]}
+def _by_origin(drafts: Sequence[Draft]) -> dict[str, int]:
+    counts = Counter(draft.origin for draft in drafts)
+    return {origin: counts[origin] for origin in ORIGINS if counts[origin]}

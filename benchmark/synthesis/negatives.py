@@ -1,23 +1,29 @@
-"""Hard negatives mined from the corpus, with a positive-aware margin (NV-Retriever, arXiv 2407.15831)."""
+"""Hard negatives mined from the corpus, with a positive-aware margin (NV-Retriever, arXiv 2407.15831).
+
+Beside the corpus' vectors one block of similarities is in memory, and a few rows of its width for the query at hand.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.files import Json
-from benchmark.records import Chunk
-from benchmark.specs import GenerateSpec
+from benchmark.specs import Negatives
+from benchmark.synthesis.barring import CROSS_ENCODER_MARGIN, MARGIN, RULES, Barring, most_allowed
 from benchmark.synthesis.draft import Draft, seeded
-from benchmark.synthesis.search import Corpus
+from benchmark.synthesis.search import Corpus, Places, best
 
-RULES: Final = ("own_chunk", "same_text", "same_section", "neighbour", "held_out", "near_duplicate", "margin")
-"""Why a chunk may not be a negative, in the order in which the rules are asked."""
-LEXICAL_SHARE: Final = 0.25
-"""Share of the negatives that BM25 finds; alone it is a worse miner than chance, mixed in it adds variety."""
+UNMATCHED: Final = "unmatched"
+"""Why a query is short where BM25 is the miner, too few chunks share a word with it, and no rule barred any of them."""
+_RESCORED: Final = 512
+"""Queries whose pools the cross-encoder reads in one go, at most."""
+Rescorer = Callable[[Sequence[tuple[str, str]]], NDArray[np.float32]]
+"""(query, passage) pairs to relevance from 0 to 1."""
 
 
 @dataclass
@@ -28,26 +34,39 @@ class Mined:
         negatives: Positions of chunks, most similar first; fewer than wanted where the corpus gave no more.
         similarities: Their similarity to the query.
         own: Each query's similarity to its own chunk.
-        excluded: Rule -> chunks it excluded among each query's closest `negative_pool`.
+        rest: What is left of each query's pool, most similar first: where relabelling is asked for, else empty.
+        rest_similarities: Their similarity to the query.
+        excluded: Rule -> chunks it excluded among each query's closest `pool`.
         short: Rule -> queries short of negatives for which this rule excluded most.
         afar: Negatives that filled such queries up, from the half of the corpus that is least similar.
+        rescored: Pairs that the cross-encoder read.
+        removed: For each query the negatives that relabelling removed, since they answer it; empty without it.
+        relabelled: What relabelling did: negatives asked about, those of each answer, failures, replacements.
     """
 
     negatives: list[list[int]] = field(default_factory=list)
     similarities: list[list[float]] = field(default_factory=list)
     own: list[float] = field(default_factory=list)
+    rest: list[list[int]] = field(default_factory=list)
+    rest_similarities: list[list[float]] = field(default_factory=list)
     excluded: Counter[str] = field(default_factory=Counter)
     short: Counter[str] = field(default_factory=Counter)
     afar: int = 0
+    rescored: int = 0
+    removed: list[list[int]] = field(default_factory=list)
+    relabelled: Counter[str] = field(default_factory=Counter)
 
     def facts(self) -> Json:
         """Counts for a manifest."""
+        reasons = (*RULES, UNMATCHED)
         return {
             "mined": sum(len(row) for row in self.negatives),
             "excluded_among_the_closest": {rule: self.excluded[rule] for rule in RULES if self.excluded[rule]},
             "queries_short_of_negatives": sum(self.short.values()),
-            "short_because_of": {rule: self.short[rule] for rule in RULES if self.short[rule]},
+            "short_because_of": {rule: self.short[rule] for rule in reasons if self.short[rule]},
             "filled_up_from_afar": self.afar,
+            "rescored_by_cross_encoder": self.rescored,
+            "relabelled": dict(sorted(self.relabelled.items())),
         }
 
 
@@ -56,121 +75,199 @@ def mine(
     drafts: Sequence[Draft],
     vectors: NDArray[np.float32],
     held_out: NDArray[np.bool_],
-    spec: GenerateSpec,
+    also: Mapping[int, frozenset[int]],
+    spec: Negatives,
+    near_duplicate: float,
     seed: int,
+    rescorer: Rescorer | None = None,
 ) -> Mined:
     """Find hard negatives for each query, in blocks of queries.
 
-    The closest chunks that no rule excludes are the pool; `negatives` of them are drawn, a quarter from BM25's pool.
+    The closest chunks that no rule excludes are the pool; `count` of them are drawn. Closest is by similarity
+    (`miner: dense`), by BM25 (`bm25`; alone a worse miner than chance, mixed in it adds variety), or a pool by each,
+    with `lexical_share` of the draw from BM25's (`both`). The margin compares similarities, also of what BM25 found:
+    BM25's scores are not comparable between a positive and a negative of different length. With a rescorer its
+    scores take their place: a negative has at most `margin` times the score of the query's own chunk.
 
     Args:
         corpus: Where negatives come from.
         drafts: The queries.
         vectors: Their vectors, shape (n_queries, n_dimensions).
         held_out: Shape (n_chunks,): the development documents' chunks, which are no negatives of training queries.
-        spec: Pool, margin, how many, near-duplicate threshold.
+        also: Number of a query -> further chunks that answer it.
+        spec: Miner, pool, margin, how many.
+        near_duplicate: Similarity to the query's own chunk from which on a chunk is its twin.
         seed: For the draw.
+        rescorer: A cross-encoder that reads each query's pool.
     """
     mined = Mined()
-    places = _Places(corpus.chunks)
+    miner = _Miner(corpus, held_out, spec, near_duplicate, seed, rescorer)
     for start, block in corpus.similarity_blocks(vectors):
-        own_vectors = corpus.vectors[[draft.chunk for draft in drafts[start : start + len(block)]]]
-        alike = own_vectors @ corpus.vectors.T
-        for row, similarity in enumerate(block):
-            draft = drafts[start + row]
-            barred = _barred(draft, places, similarity, alike[row], held_out, spec)
-            _draw(mined, corpus, draft, similarity, barred, spec, seed)
+        for first in range(0, len(block), _RESCORED):
+            part = range(first, min(first + _RESCORED, len(block)))
+            queries = [
+                _Query(drafts[start + row], block[row], also.get(start + row, frozenset()), spec.margin) for row in part
+            ]
+            for query in queries:
+                miner.search(query)
+            miner.rescore(queries, mined)
+            for query in queries:
+                miner.draw(query, mined)
     return mined
 
 
-class _Places:
-    """Where each chunk stands: its text, section and neighbours."""
+class _Query:
+    """A query and what was found for it; small, for many are kept while a cross-encoder reads.
 
-    def __init__(self, chunks: Sequence[Chunk]) -> None:
-        numbers: dict[object, int] = {}
-        flat = [" ".join(chunk.text.split()) for chunk in chunks]
-        self.texts = np.array([numbers.setdefault(text, len(numbers)) for text in flat])
-        # Without headings the document is no section: a ready-made corpus would lose all its close negatives.
-        self.sections = np.array(
-            [
-                numbers.setdefault((chunk.document, chunk.headings) if chunk.headings else (place,), len(numbers))
-                for place, chunk in enumerate(chunks)
-            ]
+    Attributes:
+        similarity: To every chunk, shape (n_chunks,); a row of the block.
+        limit: The highest similarity that the margin allows.
+        dense: The pool by similarity, best first.
+        lexical: The pool by BM25, best first.
+        closest: Each of the miner's `pool` closest chunks -> 0, or 1 + the number of the rule that bars it.
+        lost: Rule -> chunks it barred among all that were looked at.
+        refused: Chunks of the pools that the cross-encoder took out.
+    """
+
+    def __init__(self, draft: Draft, similarity: NDArray[np.float32], golds: frozenset[int], margin: float) -> None:
+        self.draft, self.similarity, self.golds = draft, similarity, golds
+        self.limit = most_allowed(float(similarity[draft.chunk]), margin)
+        self.dense = self.lexical = np.empty(0, dtype=np.int64)
+        self.closest: dict[int, int] = {}
+        self.lost: Counter[str] = Counter()
+        self.refused: list[int] = []
+
+    @property
+    def pool(self) -> list[int]:
+        """What both miners found and no rule excludes, each chunk once."""
+        return list(dict.fromkeys([*self.dense.tolist(), *self.lexical.tolist()]))
+
+
+class _Miner:
+    """Searches, rescores and draws."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        held_out: NDArray[np.bool_],
+        spec: Negatives,
+        near_duplicate: float,
+        seed: int,
+        rescorer: Rescorer | None,
+    ) -> None:
+        self._corpus, self._spec, self._seed, self._rescorer = corpus, spec, seed, rescorer
+        self._barring = Barring(corpus, held_out, near_duplicate)
+        self._size = max(spec.pool, spec.count)
+        self._of_bm25 = {"dense": 0, "both": int(spec.count * spec.lexical_share), "bm25": spec.count}[spec.miner]
+
+    def search(self, query: _Query) -> None:
+        """Find a query's pools."""
+        if self._spec.miner != "dense":
+            scores = self._corpus.bm25.scores(query.draft.text)
+            query.lexical = self._pool(query, scores, np.flatnonzero(scores > 0))
+        if self._spec.miner != "bm25":
+            query.dense = self._pool(query, query.similarity, None)
+
+    def _pool(self, query: _Query, scores: NDArray[np.float32], among: Places | None) -> Places:
+        """The best-scored chunks (of all, or among some) that no rule bars; notes what the rules barred."""
+        total = len(scores) if among is None else len(among)
+        size = 2 * self._size
+        if among is None and self._rescorer is None:
+            size += int((query.similarity > query.limit).sum())
+        while True:
+            seen = best(scores, size) if among is None else np.asarray(among[best(scores[among], size)])
+            barred = self._barred(query, seen)
+            free = seen[barred == 0]
+            if len(free) >= self._size or size >= total:
+                break
+            size *= 2
+        pool = self._spec.pool
+        query.closest = dict(zip(seen[:pool].tolist(), barred[:pool].tolist(), strict=True))
+        query.lost = _counted(barred)
+        # A copy: a slice would keep what it was cut from in memory.
+        return np.array(free[: self._size])
+
+    def _barred(self, query: _Query, places: Places) -> NDArray[np.int8]:
+        """For each place 0, or 1 + the number of the first rule that bars it; shape (n_places,)."""
+        over = query.similarity[places] > query.limit if self._rescorer is None else None
+        return self._barring.barred(query.draft.chunk, query.golds, places, over)
+
+    def rescore(self, queries: Sequence[_Query], mined: Mined) -> None:
+        """Take out of the pools what the cross-encoder scores too near to the query's own chunk."""
+        if self._rescorer is None:
+            return
+        places = [[query.draft.chunk, *query.pool] for query in queries]
+        texts = {place: self._corpus.chunks[place].full_text for row in places for place in row}
+        scores = self._rescorer(
+            [(query.draft.text, texts[place]) for query, row in zip(queries, places, strict=True) for place in row]
         )
-        self.documents = [chunk.document for chunk in chunks]
+        mined.rescored += len(scores)
+        start = 0
+        for query, row in zip(queries, places, strict=True):
+            own, *others = scores[start : start + len(row)].tolist()
+            start += len(row)
+            limit = most_allowed(own, self._spec.margin)
+            query.refused = [place for place, score in zip(row[1:], others, strict=True) if score > limit]
+            query.dense = query.dense[~np.isin(query.dense, query.refused)]
+            query.lexical = query.lexical[~np.isin(query.lexical, query.refused)]
+            query.lost["cross_encoder_margin"] = len(query.refused)
+            for place in query.closest.keys() & query.refused:
+                query.closest[place] = CROSS_ENCODER_MARGIN
 
-    def neighbours(self, place: int) -> list[int]:
-        """The chunks just before and after in the same document."""
-        beside = [other for other in (place - 1, place + 1) if 0 <= other < len(self.documents)]
-        return [other for other in beside if self.documents[other] == self.documents[place]]
+    def draw(self, query: _Query, mined: Mined) -> None:
+        """Draw one query's negatives from its pools and keep count of what was barred."""
+        mined.excluded.update(RULES[number - 1] for number in query.closest.values() if number)
+        draft, similarity = query.draft, query.similarity
+        rng = seeded(self._seed, "negatives", draft.origin, self._corpus.chunks[draft.chunk].id, draft.text)
+        chosen = self._drawn(query, rng)
+        short = self._spec.count - len(chosen)
+        if self._spec.relabel is not None:
+            left = by_similarity([place for place in query.pool if place not in chosen], similarity)
+            mined.rest.append(left)
+            mined.rest_similarities.append(similarity[left].tolist())
+        if short:
+            mined.short[self._cause(query)] += 1
+            far = self._afar(query, chosen)
+            more = far[rng.sample(range(len(far)), min(short, len(far)))].tolist()
+            mined.afar += len(more)
+            chosen += more
+        chosen = by_similarity(chosen, similarity)
+        mined.negatives.append(chosen)
+        mined.similarities.append(similarity[chosen].tolist())
+        mined.own.append(float(similarity[draft.chunk]))
 
+    def _drawn(self, query: _Query, rng: Random) -> list[int]:
+        """BM25's share first, then from the dense pool, then from whatever is left of BM25's."""
+        pool, lexical = query.pool, query.lexical.tolist()
+        wanted = min(self._spec.count, len(pool))
+        chosen: list[int] = rng.sample(lexical, min(self._of_bm25, wanted, len(lexical)))
+        for places in (query.dense.tolist(), pool):
+            left = [place for place in places if place not in chosen]
+            chosen += rng.sample(left, min(wanted - len(chosen), len(left)))
+        return chosen
 
-def _barred(
-    draft: Draft,
-    places: _Places,
-    similarity: NDArray[np.float32],
-    alike: NDArray[np.float32],
-    held_out: NDArray[np.bool_],
-    spec: GenerateSpec,
-) -> NDArray[np.int8]:
-    """For each chunk 0, or 1 + the number of the first rule that bars it; shape (n_chunks,)."""
-    own = draft.chunk
-    numbers = np.arange(len(similarity))
-    tests = {
-        "own_chunk": numbers == own,
-        "same_text": places.texts == places.texts[own],
-        "same_section": places.sections == places.sections[own],
-        "neighbour": np.isin(numbers, places.neighbours(own)),
-        "held_out": held_out & ~held_out[own],
-        "near_duplicate": alike >= spec.near_duplicate,
-        "margin": similarity > spec.negative_margin * similarity[own],
-    }
-    barred = np.zeros(len(similarity), dtype=np.int8)
-    for number, rule in reversed(list(enumerate(RULES, start=1))):
-        barred[tests[rule]] = number
-    return barred
+    def _cause(self, query: _Query) -> str:
+        """The rule that barred most of what was seen, which is everything where no rescorer stopped the search."""
+        lost = {rule: count for rule, count in query.lost.items() if count and rule != "own_chunk"}
+        default = UNMATCHED if self._spec.miner == "bm25" else "own_chunk"
+        return min(lost, key=lambda rule: (-lost[rule], RULES.index(rule)), default=default)
 
+    def _afar(self, query: _Query, chosen: Sequence[int]) -> Places:
+        """Chunks of the less similar half that only the margin bars, or nothing does.
 
-def _draw(
-    mined: Mined,
-    corpus: Corpus,
-    draft: Draft,
-    similarity: NDArray[np.float32],
-    barred: NDArray[np.int8],
-    spec: GenerateSpec,
-    seed: int,
-) -> None:
-    """Draw one query's negatives from the pools and keep count of what was barred."""
-    closest = _best(similarity, spec.negative_pool)
-    lost = Counter(RULES[barred[place] - 1] for place in closest if barred[place])
-    mined.excluded.update(lost)
-    free = np.where(barred == 0, similarity, -np.inf)
-    dense = _best(free, spec.negative_pool)
-    lexical_scores = np.where(barred == 0, corpus.bm25.scores(draft.text), 0.0)
-    lexical = [place for place in _best(lexical_scores, spec.negative_pool) if lexical_scores[place] > 0]
-
-    rng = seeded(seed, "negatives", draft.source, corpus.chunks[draft.chunk].id, draft.text)
-    wanted = min(spec.negatives, len(dense))
-    chosen = rng.sample(lexical, min(int(spec.negatives * LEXICAL_SHARE), wanted, len(lexical)))
-    rest = [place for place in dense if place not in set(chosen)]
-    chosen += rng.sample(rest, min(wanted - len(chosen), len(rest)))
-    if len(chosen) < spec.negatives:
-        everywhere = Counter(RULES[number - 1] for number in barred.tolist() if number > 1)
-        mined.short[min(everywhere, key=lambda rule: (-everywhere[rule], RULES.index(rule)), default="own_chunk")] += 1
-        # An encoder that finds everything alike leaves nothing under the margin; what is far is no false negative.
-        far = (barred == RULES.index("margin") + 1) & (similarity <= np.median(similarity))
-        more = rng.sample(np.flatnonzero(far).tolist(), min(spec.negatives - len(chosen), int(far.sum())))
-        mined.afar += len(more)
-        chosen += more
-    chosen.sort(key=lambda place: (-similarity[place], place))
-    mined.negatives.append(chosen)
-    mined.similarities.append([float(similarity[place]) for place in chosen])
-    mined.own.append(float(similarity[draft.chunk]))
+        An encoder that finds everything alike leaves nothing under the margin; what is far is no false negative.
+        """
+        barred = self._barred(query, np.arange(len(query.similarity)))
+        far = ((barred == 0) | (barred == MARGIN)) & (query.similarity <= np.median(query.similarity))
+        far[[*chosen, *query.refused]] = False
+        return np.flatnonzero(far)
 
 
-def _best(scores: NDArray[np.float32], count: int) -> list[int]:
-    """Positions of the highest finite scores, best first, ties by position."""
-    count = min(count, len(scores))
-    edge = np.partition(scores, len(scores) - count)[len(scores) - count]
-    places = np.flatnonzero((scores >= edge) & np.isfinite(scores))
-    return sorted(places.tolist(), key=lambda place: (-scores[place], place))[:count]
+def _counted(barred: NDArray[np.int8]) -> Counter[str]:
+    counts = np.bincount(barred, minlength=len(RULES) + 1)[1:]
+    return Counter({rule: count for rule, count in zip(RULES, counts.tolist(), strict=True) if count})
+
+
+def by_similarity(places: Sequence[int], similarity: NDArray[np.float32]) -> list[int]:
+    """Most similar first, ties by position."""
+    return sorted(places, key=lambda place: (-similarity[place], place))

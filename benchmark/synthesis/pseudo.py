@@ -2,22 +2,29 @@
 
 A sentence or a span of it as the query and the chunk, mostly without that sentence, as the positive (the inverse
 cloze task, Lee et al. 2019; Contriever's crops, Izacard et al. 2022); a heading and the text under it; a sentence
-with an acronym spelt out or an expansion abbreviated. A share of them begins with the document's title: a model that
-is never shown titles in queries unlearns them.
+with an acronym spelt out or an expansion abbreviated; telling words and the passage that BM25 ranks first for them
+(`lexical`). A share of them begins with the document's title: a model that is never shown titles in queries unlearns
+them.
 """
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import chain, zip_longest
+from typing import Final, NamedTuple
 
+from benchmark.encoders.bm25 import BM25Index
 from benchmark.records import Chunk
-from benchmark.specs import GenerateSpec
+from benchmark.specs import Pseudo
+from benchmark.specs.generate import PseudoKind
 from benchmark.synthesis.acronyms import find_acronyms, swapped
 from benchmark.synthesis.draft import Draft, seeded, words_of
+from benchmark.synthesis.lexical import LexicalTeacher
 
 REMOVED_SHARE = 0.7
 """Share of the pseudo-queries whose sentence is removed from the positive."""
+_IN_ORDER: Final[Set[PseudoKind]] = {"heading", "acronym", "sentence", "span"}
+"""Exactly these kinds come in this order, sentences and spans mixed; any other choice of kinds takes turns."""
 _SPAN = (4, 12)
 _SENTENCE = (6, 45)
 _LEFT = 8
@@ -69,19 +76,57 @@ def _reads_as_language(text: str) -> bool:
     return _SENTENCE[0] <= len(text.split()) <= _SENTENCE[1] and letters >= 0.75 * len(text) and text.count("|") < 2
 
 
-def pseudo_drafts(chunks: Sequence[Chunk], spec: GenerateSpec, seed: int) -> list[Draft]:
-    """Up to `pseudo_queries_per_chunk` queries for each chunk, in the order of the chunks."""
-    wanted = spec.pseudo_queries_per_chunk
-    if wanted == 0:
+def pseudo_drafts(
+    chunks: Sequence[Chunk],
+    spec: Pseudo,
+    seed: int,
+    excluded: frozenset[int] = frozenset(),
+    bm25: BM25Index | None = None,
+) -> list[Draft]:
+    """Up to `per_chunk` queries out of each chunk, in the order of the chunks.
+
+    Args:
+        chunks: The corpus.
+        spec: How many, which kinds, which share begins with the title.
+        seed: For everything that is drawn; what is drawn for a chunk depends on its id alone.
+        excluded: Positions of chunks that give no query and are no query's positive.
+        bm25: The corpus' index, for `lexical`; made where it is needed and there is none.
+    """
+    if spec.per_chunk == 0:
         return []
-    acronyms = find_acronyms(chunk.text for chunk in chunks)
+    kinds = frozenset(spec.kinds)
+    acronyms = find_acronyms(chunk.text for number, chunk in enumerate(chunks) if number not in excluded)
     headings = _heading_owners(chunks)
+    teacher = LexicalTeacher(chunks, bm25) if "lexical" in kinds else None
     drafts = []
     for number, chunk in enumerate(chunks):
-        rng = seeded(seed, "pseudo", chunk.id)
-        own = _Cutter(number, chunk, rng, spec.title_share).drafts(headings.get(number), acronyms)
-        drafts += own[:wanted]
+        if number in excluded:
+            continue
+        cutter = _Cutter(number, chunk, seeded(seed, "pseudo", chunk.id), spec.title_share, kinds)
+        own = cutter.drafts(headings.get(number), acronyms)
+        if teacher is not None:
+            own += _lexical(teacher, cutter, chunks, number, spec.per_chunk, seeded(seed, "lexical", chunk.id))
+        if kinds != _IN_ORDER:
+            own = _in_turns(own, seeded(seed, "kinds", chunk.id))
+        drafts += [draft for draft in own if draft.chunk not in excluded][: spec.per_chunk]
     return drafts
+
+
+def _lexical(
+    teacher: LexicalTeacher, cutter: "_Cutter", chunks: Sequence[Chunk], number: int, count: int, rng: random.Random
+) -> list[Draft]:
+    """Queries of the chunk's telling words; the positive is the chunk that BM25 finds, be it another one."""
+    queries = [cutter.titled(query) for query in teacher.queries(number, count, rng)]
+    found = [(query, teacher.first(query, number)) for query in queries]
+    return [Draft(query, first, "lexical", chunks[first].full_text) for query, first in found if first is not None]
+
+
+def _in_turns(drafts: Sequence[Draft], rng: random.Random) -> list[Draft]:
+    """One draft of each kind, then a second one of each, the kinds in a drawn order."""
+    kinds = sorted({draft.origin for draft in drafts})
+    rng.shuffle(kinds)
+    columns = [[draft for draft in drafts if draft.origin == kind] for kind in kinds]
+    return [draft for draft in chain.from_iterable(zip_longest(*columns)) if draft is not None]
 
 
 def _heading_owners(chunks: Sequence[Chunk]) -> dict[int, str]:
@@ -100,28 +145,43 @@ def _heading_owners(chunks: Sequence[Chunk]) -> dict[int, str]:
 class _Cutter:
     """Cuts the pseudo-queries of one chunk."""
 
-    def __init__(self, number: int, chunk: Chunk, rng: random.Random, title_share: float) -> None:
-        self._number, self._chunk, self._rng, self._title_share = number, chunk, rng, title_share
+    def __init__(
+        self, number: int, chunk: Chunk, rng: random.Random, title_share: float, kinds: Set[PseudoKind]
+    ) -> None:
+        self._number, self._chunk, self._rng, self._title_share, self._kinds = number, chunk, rng, title_share, kinds
 
     def drafts(self, heading: str | None, acronyms: Mapping[str, str]) -> list[Draft]:
         """The heading, one sentence with an acronym swapped, then sentences and spans in turn."""
         found = []
-        if heading is not None:
+        if heading is not None and "heading" in self._kinds:
             # The text alone is the positive: with its heading the pair would teach nothing.
-            found.append(Draft(self._titled(heading), self._number, "heading", self._chunk.text))
+            found.append(Draft(self.titled(heading), self._number, "heading", self._chunk.text))
         rest = sentences(self._chunk.text)
         self._rng.shuffle(rest)
+        if "acronym" in self._kinds:
+            found += self._acronym(rest, acronyms)
+        return found + self._cuts(rest)
+
+    def _acronym(self, rest: list[Sentence], acronyms: Mapping[str, str]) -> list[Draft]:
+        """The first sentence in which an acronym can be swapped; it is taken from the rest."""
         for sentence in rest:
             other = swapped(self._span(sentence), acronyms)
             # Where a term is being defined, both forms stand side by side.
             if other is not None and not _DEFINED.search(sentence.text):
-                found.append(Draft(self._titled(other), self._number, "acronym", self._positive(sentence)))
                 rest.remove(sentence)
-                break
+                return [Draft(self.titled(other), self._number, "acronym", self._positive(sentence))]
+        return []
+
+    def _cuts(self, rest: Sequence[Sentence]) -> list[Draft]:
+        """Whole sentences and spans of sentences in turn, or the one kind that is wanted."""
+        kinds = [kind for kind in ("sentence", "span") if kind in self._kinds]
+        if not kinds:
+            return []
         first = self._rng.random() < 0.5
+        found = []
         for turn, sentence in enumerate(rest):
-            whole = (turn % 2 == 0) == first
-            text = self._titled(sentence.text if whole else self._span(sentence))
+            whole = (turn % 2 == 0) == first if len(kinds) == 2 else kinds == ["sentence"]
+            text = self.titled(sentence.text if whole else self._span(sentence))
             found.append(Draft(text, self._number, "sentence" if whole else "span", self._positive(sentence)))
         return found
 
@@ -131,7 +191,8 @@ class _Cutter:
         start = self._rng.randint(0, len(words) - length)
         return " ".join(words[start : start + length]).strip(" ,.;:()[]\"'“”")
 
-    def _titled(self, text: str) -> str:
+    def titled(self, text: str) -> str:
+        """The text, or in the wanted share of cases the document's title and the text."""
         title = self._chunk.title
         wanted = self._rng.random() < self._title_share
         return f"{title}: {text}" if wanted and title and title.lower() not in text.lower() else text

@@ -1,122 +1,129 @@
-"""Questions that a language model writes, one request a question."""
+"""Questions that a language model writes about passages: types, personas and difficulties in the mix that is wanted."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, cast
 
-from benchmark.llm.model import Answer, ChatRequest, Message
-from benchmark.llm.prompts import fenced, prompt
+from benchmark.files import Json
+from benchmark.llm.forms import FormError
+from benchmark.llm.model import Answer, ChatRequest
 from benchmark.records import Chunk
 from benchmark.specs import GenerateSpec
-from benchmark.synthesis.draft import Draft, Dropped, seeded, words_of
+from benchmark.synthesis.draft import Draft, Dropped, words_of
+from benchmark.synthesis.mix import Slot, slots
+from benchmark.synthesis.terms import own_terms
+from benchmark.synthesis.writers import TYPES, Begun, Instructed
+from benchmark.synthesis.writers import QuestionContext as QuestionContext
 
-KINDS = ("core", "jargon", "edge", "keywords", "newcomer")
-"""Kinds of question asked of an endpoint, in this order, beginning again after the last."""
-_SHORTEST = 12
+_SHORTEST: Final = 12
 """Words that a passage must have to be asked about."""
-_SCHEMA = "question/1"
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
-_LABEL = re.compile(r"^(?:(?:search )?(?:query|question)s?\s*:|[-*•]|\d+[.)])\s*", re.IGNORECASE)
-_QUOTES = "\"'`“”‘’*_ "
+_LABEL = re.compile(r"^(?:(?:search )?(?:query|question)s?(?: \d+)?\s*:\s*|[-*•]\s+|\d+[.)]\s+)", re.IGNORECASE)
+_QUOTES: Final = "\"'`“”‘’«»„*_ "
 
 
 @dataclass(frozen=True)
 class QuestionRequest:
-    """A request for one question about the chunk at a position of the corpus."""
+    """A request for questions about the chunk at a position of the corpus, one for each slot."""
 
     chunk: int
+    slots: tuple[Slot, ...]
     request: ChatRequest
 
 
-def question_requests(chunks: Sequence[Chunk], spec: GenerateSpec, seed: int) -> list[QuestionRequest]:
-    """The requests for `questions_per_chunk` questions about each chunk that is long enough."""
+def question_requests(
+    chunks: Sequence[Chunk], spec: GenerateSpec, seed: int, context: QuestionContext,
+    excluded: frozenset[int] = frozenset(),
+) -> list[QuestionRequest]:  # fmt: skip
+    """The requests for `questions_per_chunk` questions about each chunk that is long enough.
+
+    What is drawn for a chunk depends on the seed and the chunk alone, so that a grown corpus asks about its new chunks
+    only. (One thing may change a jargon request: new documents that say what an acronym stands for.)
+
+    Args:
+        chunks: The corpus.
+        spec: Who is asked, how many questions, in which mix.
+        seed: The run's.
+        context: Prompts, terms, examples, language.
+        excluded: Positions of chunks that nothing is asked about.
+
+    Raises:
+        BenchError: A prompt for a very small model does not begin a quotation.
+    """
     if spec.llm is None or spec.questions_per_chunk == 0:
         return []
-    make = _endpoint_requests if spec.llm.endpoint is not None else _local_requests
-    return [
-        QuestionRequest(number, request)
-        for number, chunk in enumerate(chunks)
-        if len(words_of(chunk.text)) >= _SHORTEST
-        for request in make(chunk, spec, seed)
-    ]
-
-
-def _endpoint_requests(chunk: Chunk, spec: GenerateSpec, seed: int) -> list[ChatRequest]:
-    """Instructions and the fenced passage; the kinds of question go round."""
-    assert spec.llm is not None  # noqa: S101 (the caller has looked)
-    system = Message("system", prompt("question_system"))
-    passage = fenced(chunk.full_text)
-    return [
-        ChatRequest(
-            messages=(system, Message("user", passage + "\n\n" + prompt("question_" + KINDS[i % len(KINDS)]))),
-            temperature=spec.llm.temperature,
-            max_tokens=spec.llm.max_tokens,
-            schema=_SCHEMA,
-            sample=_sample(seed, i // len(KINDS)),
-        )
-        for i in range(spec.questions_per_chunk)
-    ]
-
-
-def _local_requests(chunk: Chunk, spec: GenerateSpec, seed: int) -> list[ChatRequest]:
-    """The passage alone, and an assistant's turn that has begun to quote a question with a drawn first word.
-
-    A very small model does not follow instructions, but it goes on with what it seems to have begun.
-    """
-    assert spec.llm is not None and spec.llm.local is not None  # noqa: S101 (the caller has looked)
-    starts = prompt("local_starts").splitlines()
-    drawn = seeded(seed, "start", chunk.id).sample(starts, len(starts))
-    return [
-        ChatRequest(
-            messages=(Message("user", chunk.text),),
-            prefill=prompt("local_prefill") + drawn[i % len(drawn)],
-            background=(Message("user", ""),),
-            context_weight=spec.llm.local.context_weight,
-            temperature=spec.llm.temperature,
-            max_tokens=spec.llm.max_tokens,
-            stop=('"', "?", "\n"),
-            schema=_SCHEMA,
-            sample=_sample(seed, i // len(drawn)),
-        )
-        for i in range(spec.questions_per_chunk)
-    ]
-
-
-def _sample(seed: int, turn: int) -> int:
-    """A sample index that another seed does not share."""
-    return seed * 1000 + turn
+    writer = (Instructed if spec.llm.instructed else Begun)(spec.llm, seed, context)
+    personas = spec.mix.personas or dict.fromkeys(context.prompts.lines("personas"), 1.0)
+    requests: list[QuestionRequest] = []
+    for number, chunk in enumerate(chunks):
+        if number in excluded or len(words_of(chunk.text)) < _SHORTEST:
+            continue
+        terms = own_terms(chunk, context.expansions) if spec.mix.types.get("jargon") else []
+        available = [kind for kind in TYPES if terms or kind != "jargon"]
+        wanted = slots(spec.mix, personas, spec.questions_per_chunk, seed, chunk.id, available)
+        requests += (QuestionRequest(number, *row) for row in writer.requests(chunk, wanted, terms))
+    return requests
 
 
 def question_drafts(
     requests: Sequence[QuestionRequest], answers: Sequence[Answer | None], chunks: Sequence[Chunk]
 ) -> tuple[list[Draft], list[Dropped]]:
-    """Answers to drafts; what holds no question, or one that was cut off, is dropped with its reason."""
+    """Answers to drafts; what holds no question, or one that was cut off, is dropped with its reason.
+
+    Args:
+        requests: As `question_requests` made them.
+        answers: One for each, in order; those that failed (None) are passed over.
+        chunks: The corpus.
+    """
     drafts, dropped = [], []
     for asked, answer in zip(requests, answers, strict=True):
         if answer is None:
             continue
-        text = read_question(asked.request, answer)
-        draft = Draft(text or answer.text.strip(), asked.chunk, "llm", chunks[asked.chunk].full_text)
-        if text is None:
-            dropped.append(Dropped(draft, "no_question"))
-        elif asked.request.prefill and answer.output_tokens == asked.request.max_tokens:
-            dropped.append(Dropped(draft, "cut_off"))
-        else:
-            drafts.append(draft)
+        for slot, item in zip(asked.slots, _items(asked, answer), strict=True):
+            text = tidy(item["question"], slot.type)
+            # What cannot be read is still shown in the list of what was dropped.
+            draft = Draft(
+                text or item["question"].strip() or answer.text.strip(), asked.chunk, "llm",
+                chunks[asked.chunk].full_text, slot.type, slot.persona, slot.difficulty, item["answer"].strip(),
+            )  # fmt: skip
+            if not text:
+                dropped.append(Dropped(draft, "no_question"))
+            elif asked.request.form is None and _cut_off(asked.request, answer):
+                dropped.append(Dropped(draft, "cut_off"))
+            else:
+                drafts.append(draft)
     return drafts, dropped
 
 
-def read_question(request: ChatRequest, answer: Answer) -> str | None:
-    """The question in an answer, in one line, or None."""
-    if request.prefill:
-        text = request.prefill.rpartition('"')[2] + answer.text
-        text = " ".join(text.split()).rstrip(" .,;:!-") + "?"
-        return text if len(words_of(text)) > 1 else None
-    spoken = _THOUGHT.sub("", answer.text)
-    lines = [" ".join(line.split()).strip(_QUOTES) for line in spoken.splitlines()]
-    lines = [_LABEL.sub("", line).strip(_QUOTES) for line in lines if line and not line.startswith("```")]
-    lines = [line for line in lines if words_of(line)]
-    # Some models announce the question on a line of its own.
-    if len(lines) > 1 and lines[0].endswith(":"):
-        lines = lines[1:]
-    return lines[0] if lines else None
+def _items(asked: QuestionRequest, answer: Answer) -> list[Mapping[str, str]]:
+    """A question and its answer for each slot; empty ones where the answer cannot be read."""
+    wanted = asked.request.form
+    if wanted is None:
+        begun = asked.request.prefill.rpartition('"')[2] + answer.text
+        begun = " ".join(begun.split()).rstrip(" .,;:!-")
+        fine = len(words_of(begun)) > 1
+        mark = "" if asked.slots[0].type == "keywords" else "?"
+        return [{"question": begun + mark if fine else "", "answer": ""}]
+    try:
+        value: Json = wanted.read(answer.text)
+    except FormError:  # a replay file that somebody has edited
+        return [{"question": "", "answer": ""}] * len(asked.slots)
+    return cast(list[Mapping[str, str]], value["questions"])
+
+
+def _cut_off(request: ChatRequest, answer: Answer) -> bool:
+    return answer.cut_off or answer.output_tokens == request.max_tokens
+
+
+def tidy(text: str, kind: str) -> str:
+    """A question in one line, without quotation marks, numbers and labels around it; empty where there is none.
+
+    >>> tidy(' 1. Question: "What is a  lien?" ', "question"), tidy("lien priority?", "keywords"), tidy("...", "edge")
+    ('What is a lien?', 'lien priority', '')
+    """
+    text = " ".join(text.split()).strip(_QUOTES)
+    while (shorter := _LABEL.sub("", text).strip(_QUOTES)) != text:
+        text = shorter
+    if kind == "keywords":
+        text = text.rstrip(" ?.!")
+    return text if words_of(text) else ""

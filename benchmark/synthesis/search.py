@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,11 @@ from benchmark.project import Domain
 from benchmark.records import Chunk
 from benchmark.specs import BM25Settings
 
-BLOCK = 256
-"""Queries whose similarities to the whole corpus are in memory at once."""
+BLOCK_BYTES: Final = 64 * 2**20
+"""Similarities in memory at once: as many queries' rows as fit, at least one."""
+
+Places = NDArray[np.int64]
+"""Positions of chunks in the corpus, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,21 @@ class Corpus:
         texts = [chunk.full_text for chunk in chunks]
         return cls(chunks, vectors, BM25Index([chunk.id for chunk in chunks], texts, BM25Settings()))
 
+    @property
+    def block_rows(self) -> int:
+        """Queries whose similarities to the whole corpus are in memory at once."""
+        return max(1, BLOCK_BYTES // (max(1, len(self.vectors)) * np.dtype(np.float32).itemsize))
+
     def similarity_blocks(self, vectors: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Similarities to every chunk, in blocks: first row's number, shape (at most BLOCK, n_chunks)."""
-        for start in range(0, len(vectors), BLOCK):
-            yield start, vectors[start : start + BLOCK] @ self.vectors.T
+        """Similarities to every chunk: first row's number, shape (at most `block_rows`, n_chunks).
+
+        All blocks share one buffer, so that there is never a second one: a block is overwritten by the next.
+        """
+        rows = min(self.block_rows, len(vectors))
+        buffer = np.empty((rows, len(self.vectors)), dtype=np.float32)
+        for start in range(0, len(vectors), max(1, rows)):
+            part = vectors[start : start + rows]
+            yield start, np.matmul(part, self.vectors.T, out=buffer[: len(part)])
 
 
 def source_ranks(
@@ -66,26 +81,12 @@ def _rank(scores: NDArray[np.float32], place: int) -> int:
     return int((scores >= scores[place]).sum())
 
 
-def near_duplicates(vectors: NDArray[np.float32], threshold: float) -> dict[int, float]:
-    """Rows that are at least this similar to an earlier row that is not one itself.
-
-    Args:
-        vectors: Unit length, shape (n_rows, n_dimensions).
-        threshold: Cosine similarity.
-
-    Returns:
-        Row -> its similarity to the most similar such row.
-    """
-    found: dict[int, float] = {}
-    alive = np.ones(len(vectors), dtype=bool)
-    for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK]
-        similarity = block @ vectors[: start + len(block)].T
-        for row in range(len(block)):
-            number = start + row
-            earlier = np.where(alive[:number], similarity[row, :number], -1.0)
-            closest = float(earlier.max(initial=-1.0))
-            if closest >= threshold:
-                alive[number] = False
-                found[number] = closest
-    return found
+def best(scores: NDArray[np.float32], count: int) -> Places:
+    """Positions of the highest scores, best first, ties by position; shape (at most count,)."""
+    count = min(count, len(scores))
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    edge = np.partition(scores, len(scores) - count)[len(scores) - count]
+    places = np.flatnonzero(scores >= edge)
+    order = np.lexsort((places, -scores[places]))
+    return np.asarray(places[order[:count]])

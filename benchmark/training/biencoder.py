@@ -51,7 +51,7 @@ def train_bi_encoder(
     model, prompts = base.model, base.prompts
     rows = training_rows(domain, run, seed)
     development = read_development(domain)
-    known = document_vectors(domain, base, read_chunks(domain.chunks / "chunks.jsonl"), reporter)
+    known = document_vectors(domain, base, read_chunks(domain.passages), reporter)
     before = development_scores(model, development, prompts, known)
     reporter.note(f"{run.name}: {len(rows)} pairs; development nDCG@10 of the base {before['ndcg@10']:.4f}")
 
@@ -96,7 +96,7 @@ def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
     """
     if run.hard_negatives == 0:
         rows = read_table(domain.synthetic / "pairs_train.parquet", seed)
-        rows = rows.select([i for i, score in enumerate(rows["score"]) if score == 1.0])
+        rows = rows.select([i for i, label in enumerate(rows["label"]) if label == 1.0])
         return at_most(rows, run.max_pairs).select_columns(["anchor", "positive"])
     rows = read_table(domain.synthetic / "ntuples_train.parquet", seed, run.max_pairs)
     wanted = [f"negative_{i}" for i in range(1, run.hard_negatives + 1)]

@@ -1,4 +1,4 @@
-"""Cross-encoders: binary cross-entropy on scored pairs (labels from 0 to 1)."""
+"""Cross-encoders: binary cross-entropy on labelled pairs."""
 
 from collections import Counter
 from pathlib import Path
@@ -48,7 +48,7 @@ def train_cross_encoder(
     spec = project.model_spec(run.base).model_copy(update={"max_length": run.max_length})
     torch.manual_seed(seed)
     model = open_cross_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
-    columns = ["anchor", "positive", "score"]
+    columns = ["anchor", "positive", "label"]
     rows = training_rows(domain, run, seed).select_columns(columns)
     held_out = read_table(domain.synthetic / "pairs_dev.parquet", seed, _DEVELOPMENT_PAIRS).select_columns(columns)
     reporter.note(f"{run.name}: {len(rows)} pairs")
@@ -57,7 +57,7 @@ def train_cross_encoder(
     arguments = training_arguments(
         CrossEncoderTrainingArguments, run, work, steps, seed, batch_sampler=BatchSamplers.BATCH_SAMPLER
     )
-    relevant = sum(score >= 0.5 for score in rows["score"])
+    relevant = sum(label >= 0.5 for label in rows["label"])
     weight = torch.tensor((len(rows) - relevant) / max(1, relevant))
     trainer = CrossEncoderTrainer(
         model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model, pos_weight=weight)
@@ -76,25 +76,25 @@ def train_cross_encoder(
 
 
 def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
-    """Scored pairs, shuffled; at most `hard_negatives` of each query's negatives (0: all), at most `max_pairs` rows."""
+    """Labelled pairs, shuffled; at most `hard_negatives` of each query's negatives (0: all), at most `max_pairs` rows."""
     rows = read_table(domain.synthetic / "pairs_train.parquet", seed)
     if run.hard_negatives:
         taken: Counter[str] = Counter()
         wanted = []
-        for i, (anchor, score) in enumerate(zip(rows["anchor"], rows["score"], strict=True)):
-            if score < 0.5:
+        for i, (anchor, label) in enumerate(zip(rows["anchor"], rows["label"], strict=True)):
+            if label < 0.5:
                 taken[anchor] += 1
-            if score >= 0.5 or taken[anchor] <= run.hard_negatives:
+            if label >= 0.5 or taken[anchor] <= run.hard_negatives:
                 wanted.append(i)
         rows = rows.select(wanted)
     return at_most(rows, run.max_pairs)
 
 
 def average_precision(model: Any, rows: Any) -> float:
-    """Average precision of the pairs with a score of at least 0.5, over all pairs."""
+    """Average precision of the pairs that are labelled relevant, over all pairs."""
     from sklearn.metrics import average_precision_score
 
     scores = model.predict(
         list(zip(rows["anchor"], rows["positive"], strict=True)), batch_size=32, show_progress_bar=False
     )
-    return float(average_precision_score([score >= 0.5 for score in rows["score"]], scores))
+    return float(average_precision_score([label >= 0.5 for label in rows["label"]], scores))

@@ -44,7 +44,7 @@ def passage_ids(domain: Domain, rows: Any) -> Any:
     sources = {
         (row["text"], row["positive_text"]): row["chunk"] for row in iter_jsonl(domain.synthetic / "queries.jsonl")
     }
-    chunks = {chunk.full_text: chunk.id for chunk in read_chunks(domain.chunks / "chunks.jsonl")}
+    chunks = {chunk.full_text: chunk.id for chunk in read_chunks(domain.passages)}
     positives = zip(rows["anchor"], rows["positive"], strict=True)
     columns = {"positive": [sources.get(pair, pair[1]) for pair in positives]}
     for name in rows.column_names:
@@ -70,5 +70,5 @@ def read_development(domain: Domain) -> Development:
     for line in lines:
         query, chunk, _ = line.split("\t")
         qrels.setdefault(query, set()).add(chunk)
-    corpus = {chunk.id: chunk.full_text for chunk in read_chunks(domain.chunks / "chunks.jsonl")}
+    corpus = {chunk.id: chunk.full_text for chunk in read_chunks(domain.passages)}
     return Development(queries, corpus, qrels)

@@ -1,8 +1,17 @@
-"""Queries cut from the text: sentences, acronyms, removed sentences, titles, and sameness for a seed."""
+"""Queries cut from the text: sentences, acronyms, removed sentences, titles, kinds, BM25 as teacher, one seed."""
 
+import json
+from collections import Counter
+from hashlib import sha256
+
+import pytest
+
+from benchmark.encoders.bm25 import BM25Index
 from benchmark.records import Chunk
-from benchmark.specs import GenerateSpec
+from benchmark.specs import BM25Settings, Pseudo
 from benchmark.synthesis.acronyms import find_acronyms, long_form, swapped
+from benchmark.synthesis.draft import words_of
+from benchmark.synthesis.lexical import LexicalTeacher
 from benchmark.synthesis.pseudo import pseudo_drafts, sentences
 
 TEXT = """\
@@ -20,7 +29,7 @@ def chunk(number, text=TEXT, title="Prepayments", headings=("Speed",), document=
 
 
 def spec(**settings):
-    return GenerateSpec(questions_per_chunk=0, retriever="tiny", **settings)
+    return Pseudo(**settings)
 
 
 def many(count=60):
@@ -31,6 +40,19 @@ def many(count=60):
             f"The {topics[i % 6]} number {i} is due on the first day of the month of the year. "
             f"A late {topics[i % 6]} costs {i} percent of its value for each week that passes. "
             f"Nobody inspects a {topics[i % 6]} of class {i} without a written order from the office.",
+            headings=(f"Part {i}",),
+        )
+        for i in range(count)
+    ]
+
+
+def varied(count=60):
+    """Chunks that each have words of their own, beside those that all share."""
+    return [
+        chunk(
+            i,
+            f"The harbour{i} office lets a mooring{i} for one season and not longer than that. "
+            f"A berth{i} that stays empty may be let to a visitor{i % 7} who pays quay{i % 5} money.",
             headings=(f"Part {i}",),
         )
         for i in range(count)
@@ -57,16 +79,16 @@ def test_acronyms_are_found_and_swapped_both_ways():
 
 def test_every_source_is_cut_and_the_sentence_leaves_most_positives():
     drafts = pseudo_drafts([chunk(0), *many()], spec(title_share=0.0), seed=1)
-    assert {draft.source for draft in drafts} == {"heading", "acronym", "sentence", "span"}
-    acronym = next(draft for draft in drafts if draft.source == "acronym")
+    assert {draft.origin for draft in drafts} == {"heading", "acronym", "sentence", "span"}
+    acronym = next(draft for draft in drafts if draft.origin == "acronym")
     assert "conditional prepayment rate" in acronym.text
-    heading = next(draft for draft in drafts if draft.source == "heading")
+    heading = next(draft for draft in drafts if draft.origin == "heading")
     assert heading.text == "Speed" and heading.positive == TEXT  # without its heading
-    cut = [draft for draft in drafts if draft.source == "sentence"]
+    cut = [draft for draft in drafts if draft.origin == "sentence"]
     removed = [draft for draft in cut if draft.text not in " ".join(draft.positive.split())]
     assert 0.5 < len(removed) / len(cut) < 0.9  # 7 of 10
     assert all(draft.positive.startswith("Prepayments - ") for draft in cut)
-    spans = [draft for draft in drafts if draft.source == "span"]
+    spans = [draft for draft in drafts if draft.origin == "span"]
     assert all(4 <= len(draft.text.split()) <= 12 for draft in spans)
 
 
@@ -90,4 +112,87 @@ def test_no_more_than_asked_for_and_a_heading_only_once():
     drafts = pseudo_drafts([chunk(0), chunk(1), chunk(2, headings=(), document="b.md")], spec(), seed=0)
     for number in range(3):
         assert sum(draft.chunk == number for draft in drafts) <= 4
-    assert [draft.chunk for draft in drafts if draft.source == "heading"] == [0, 2]
+    assert [draft.chunk for draft in drafts if draft.origin == "heading"] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("seed", "share", "count", "expected"),
+    [
+        (0, 0.5, 4, "bec10fa39cdd43584e07d771627c894dfbe1310f1cee6f823596547306f15d3a"),
+        (2, 0.0, 2, "334bb48f4068b1292b7038dd49e225ece0022f056cbcd5942ac9a31e84a812b9"),
+        (3, 1.0, 20, "669906bd67403248d041167f95f0b7197278169e62a8a270a741e0fc5d26dff0"),
+    ],
+)
+def test_the_default_kinds_give_the_drafts_that_published_results_were_made_with(seed, share, count, expected):
+    drafts = pseudo_drafts([chunk(0), *many()], spec(per_chunk=count, title_share=share), seed)
+    rows = [[draft.text, draft.chunk, draft.origin, draft.positive] for draft in drafts]
+    assert sha256(json.dumps(rows).encode()).hexdigest() == expected
+
+
+@pytest.mark.parametrize("kind", ["heading", "acronym", "sentence", "span", "lexical"])
+def test_each_kind_stands_alone(kind):
+    drafts = pseudo_drafts([*varied(20), *(chunk(i) for i in range(20, 30))], spec(kinds=[kind]), seed=1)
+    assert drafts and {draft.origin for draft in drafts} == {kind}
+
+
+def test_kinds_take_turns_in_a_drawn_order():
+    drafts = pseudo_drafts(varied(), spec(kinds=["heading", "span", "lexical"], per_chunk=1), seed=1)
+    counts = Counter(draft.origin for draft in drafts)
+    assert set(counts) == {"heading", "span", "lexical"} and min(counts.values()) > 10
+    drafts = pseudo_drafts(varied(), spec(kinds=["heading", "span", "lexical"], per_chunk=3), seed=1)
+    assert Counter(draft.origin for draft in drafts) == {"heading": 60, "span": 60, "lexical": 60}
+
+
+def test_excluded_chunks_give_no_query_and_are_nobodys_positive():
+    corpus = varied()
+    for kinds in (["heading", "acronym", "sentence", "span"], ["lexical"]):
+        whole = pseudo_drafts(corpus, spec(kinds=kinds), seed=1)
+        excluded = frozenset({0, 3, 4, 59})
+        part = pseudo_drafts(corpus, spec(kinds=kinds), 1, excluded)
+        assert not {draft.chunk for draft in part} & excluded
+        assert part == [draft for draft in whole if draft.chunk not in excluded]
+        assert len(part) < len(whole)
+    # The first chunk's words stand once more in the second, shorter one, which BM25 therefore ranks first.
+    twins = [chunk(0, f"mooring berth quay {'harbour ' * 9}"), chunk(1, "mooring berth quay"), *many(9)]
+    found = pseudo_drafts(twins, spec(kinds=["lexical"], title_share=0.0), 0)
+    assert {draft.chunk for draft in found if set(words_of(draft.text)) == {"mooring", "berth", "quay"}} == {1}
+    assert not [d for d in pseudo_drafts(twins, spec(kinds=["lexical"]), 0, frozenset({1})) if d.chunk == 1]
+
+
+def test_lexical_queries_are_telling_words_in_text_order():
+    text = "The 2024 varroa mite and the varroa acid of the hive: 17 colonies, and the acid again."
+    corpus = [chunk(0, text), *many(40)]
+    teacher = LexicalTeacher(corpus)
+    telling = teacher.telling(0)
+    assert set(telling[:2]) == {"varroa", "acid"}  # twice each
+    assert not {"the", "and", "of", "2024", "17"} & set(telling)
+    assert {"mite", "hive", "colonies"} <= set(telling)
+    drafts = [d for d in pseudo_drafts(corpus, spec(kinds=["lexical"], title_share=0.0), 0) if d.chunk == 0]
+    order = list(dict.fromkeys(words_of(text)))
+    assert 1 < len(drafts) <= 4 and len({draft.text for draft in drafts}) == len(drafts)
+    for draft in drafts:
+        words = draft.text.split()
+        assert 3 <= len(words) <= 6 and words == sorted(words, key=order.index)
+        assert draft.positive == corpus[0].full_text
+
+
+def test_what_stands_in_most_chunks_tells_nothing_in_any_language():
+    corpus = [chunk(i, f"der Hafen und die Mole {word} {word}beck liegt") for i, word in enumerate("abcdefgh")]
+    assert all("der" not in (telling := LexicalTeacher(corpus).telling(i)) and "hafen" not in telling for i in range(8))
+
+
+def test_the_positive_is_the_chunk_that_bm25_ranks_first():
+    corpus = [chunk(0), *many(40)]
+    index = BM25Index([c.id for c in corpus], [c.full_text for c in corpus], BM25Settings())
+    drafts = pseudo_drafts(corpus, spec(kinds=["lexical"]), 0, bm25=index)
+    assert drafts == pseudo_drafts(corpus, spec(kinds=["lexical"]), 0)
+    for draft in drafts:
+        scores = index.scores(draft.text)
+        assert scores[draft.chunk] == scores.max() > 0
+        assert draft.positive == corpus[draft.chunk].full_text
+    titled = [draft for draft in drafts if draft.text.startswith("Prepayments: ")]
+    assert 0.35 < len(titled) / len(drafts) < 0.65
+
+
+def test_lexical_queries_of_a_corpus_without_words_are_none():
+    assert pseudo_drafts([chunk(0, "17 42 the"), chunk(1, "1 2 3")], spec(kinds=["lexical"]), 0) == []

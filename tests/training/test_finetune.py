@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.console import SILENT
+from benchmark.console import SILENT, Notes
 from benchmark.encoders.dense import DenseEncoder
 from benchmark.errors import BenchError
 from benchmark.files import write_jsonl, write_text
@@ -39,7 +39,7 @@ def write_synthetic(domain, rows=48):
     negatives = [texts[(i + 1) % len(texts)] for i in range(rows)]
     domain.synthetic.mkdir(parents=True, exist_ok=True)
     ntuples = pa.table({"anchor": anchors, "positive": positives, "negative_1": negatives})
-    pairs = pa.table({"anchor": anchors * 2, "positive": positives + negatives, "score": [1.0] * rows + [0.0] * rows})
+    pairs = pa.table({"anchor": anchors * 2, "positive": positives + negatives, "label": [1.0] * rows + [0.0] * rows})
     pq.write_table(ntuples, domain.synthetic / "ntuples_train.parquet")
     for name in ("train", "dev"):
         pq.write_table(pairs, domain.synthetic / f"pairs_{name}.parquet")
@@ -129,7 +129,7 @@ def test_a_cross_encoder_learns_what_can_be_learnt(ready):
     project, domain, synthetic = ready
     words = ["amber", "basalt", "cedar", "dune", "ember", "fjord"]
     rows = [
-        {"anchor": f"question {word}", "positive": f"{mark} {word}", "score": float(mark == "yes")}
+        {"anchor": f"question {word}", "positive": f"{mark} {word}", "label": float(mark == "yes")}
         for word in words * 8
         for mark in ("yes", "no", "no")
     ]
@@ -155,7 +155,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_weights(ready):
     spec = SPEC.model_copy(update={"epochs": 10.0})
     code = f"""
     from pathlib import Path
-    from benchmark.console import SILENT
+    from benchmark.console import SILENT, Notes
     from benchmark.project import Project
     from benchmark.provenance import Outcome
     from benchmark.specs import FinetuneSpec
@@ -175,15 +175,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_weights(ready):
     assert last_checkpoint(work) is not None
     assert not domain.model("tuned").exists()
 
-    class Heard:
-        lines: tuple = ()
-        track = SILENT.track
-        progress = SILENT.progress
-
-        def note(self, text):
-            self.lines += (text,)
-
-    heard = Heard()
+    heard = Notes()
     resumed = finetune(project, domain, spec, 0, synthetic, heard)
     assert any("goes on from step" in line for line in heard.lines)
     assert not work.exists()

@@ -1,0 +1,67 @@
+"""Scores of (query, passage) pairs by a cross-encoder's spec."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.console import Reporter
+from benchmark.encoders.dense import open_cross_encoder
+from benchmark.errors import BenchError
+from benchmark.project import Project
+from benchmark.weights import model_folder
+
+_SLICE = 256
+
+
+class PairScorer:
+    """A cross-encoder that is loaded when its first pair is scored.
+
+    Args:
+        project: Where the spec stands.
+        name: A spec with `kind: cross-encoder`.
+        reporter: Shows progress.
+        label: What to call this work on the screen.
+
+    Raises:
+        BenchError: The spec is missing or no cross-encoder.
+    """
+
+    def __init__(self, project: Project, name: str, reporter: Reporter, label: str) -> None:
+        self._project, self._name, self._reporter, self._label = project, name, reporter, label
+        self._spec = project.model_spec(name)
+        if self._spec.kind != "cross-encoder":
+            raise BenchError(f"model_specs/{name}.yaml: is no cross-encoder (kind: {self._spec.kind})")
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Relevance of each (query, passage): the sigmoid of the model's logit, shape (n_pairs,).
+
+        Raises:
+            BenchError: The weights cannot be had.
+        """
+        scores = np.zeros(len(pairs), dtype=np.float32)
+        # Longest first: a batch then pads little.
+        order = sorted(range(len(pairs)), key=lambda i: (-len(pairs[i][0]) - len(pairs[i][1]), i))
+        slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
+        for rows in self._reporter.track(slices, total=len(slices), label=self._label):
+            scores[rows] = self._predict([pairs[i] for i in rows])
+        return scores
+
+    def _predict(self, pairs: list[tuple[str, str]]) -> Any:
+        import torch
+
+        return self._model.predict(pairs, batch_size=32, show_progress_bar=False, activation_fn=torch.nn.Sigmoid())
+
+    @cached_property
+    def _model(self) -> Any:
+        folder = model_folder(self._project, self._name, self._spec)
+        return open_cross_encoder(folder, self._spec, f"model_specs/{self._name}.yaml")
+
+
+def cross_encoder_scores(
+    project: Project, name: str, pairs: Sequence[tuple[str, str]], reporter: Reporter, label: str
+) -> NDArray[np.float32]:
+    """Scores of some pairs, once; see `PairScorer`."""
+    return PairScorer(project, name, reporter, label)(pairs)

@@ -1,0 +1,82 @@
+"""Asking language models within the stage: one journal, one count of tokens and money for each purpose."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final, Self
+
+from benchmark.console import Reporter
+from benchmark.files import Json
+from benchmark.llm.journal import Asked, Journal, ask, open_journal
+from benchmark.llm.model import ChatRequest
+from benchmark.llm.opening import open_llm
+from benchmark.llm.prompts import Prompts
+from benchmark.project import Domain, Project
+from benchmark.specs import LLMSpec
+
+LLM_NO_EFFECT: Final[Any] = {
+    "endpoint": {
+        "concurrency", "timeout", "deadline", "retries", "structured", "batch", "api_key_env",
+        "usd_per_million_input", "usd_per_million_output",
+    },
+    "local": {"batch_size"},
+    "budget": True,
+}  # fmt: skip
+"""Settings of a language model that change how long it takes or what it costs, not what comes out."""
+
+
+class Asker:
+    """Language models with a domain's journal; a context manager.
+
+    Attributes:
+        facts: Purpose -> model, requests by where their answers came from, failures, tokens and money.
+    """
+
+    def __init__(
+        self, project: Project, domain: Domain, reporter: Reporter, fresh: bool = False, prompts: Prompts | None = None
+    ) -> None:
+        self.facts: Json = {}
+        self._prompts = prompts
+        self._project, self._domain, self._reporter, self._fresh = project, domain, reporter, fresh
+        self._stack = ExitStack()
+        self._journal: Journal | None = None
+        self._renewed: list[list[str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+        self._journal = None
+
+    @property
+    def journal(self) -> Journal:
+        """The domain's journal, opened when it is first needed."""
+        if self._journal is None:
+            self._journal = self._stack.enter_context(open_journal(self._domain.journal, self._domain.replay))
+        return self._journal
+
+    def ask(self, spec: LLMSpec, requests: Sequence[ChatRequest], purpose: str) -> Asked:
+        """Answer requests from the journal, then from the replay file, and ask the model for the rest.
+
+        Args:
+            spec: Who is asked, and what may be spent.
+            requests: Any number; equal ones are asked once.
+            purpose: A word or two for the screen, the facts and the data card, e.g. "questions".
+
+        Raises:
+            BenchError: The model cannot be reached, the budget is used up, or too many requests failed.
+        """
+        model = open_llm(spec, self._project, self._domain.batches, self._reporter)
+        asked = ask(
+            model, requests, self.journal, self._reporter, fresh=self._fresh, budget=spec.budget, purpose=purpose,
+            prompts=self._prompts,
+        )  # fmt: skip
+        if self._fresh:
+            self._renewed.append([request.key(model.identity) for request in requests])
+        self.facts[purpose] = {"model": model.identity, **asked.sources, "failures": asked.failures, **asked.usage}
+        return asked
+
+    def finish(self) -> None:
+        """The stage's output is in place: the next `fresh` asks anew."""
+        for keys in self._renewed:
+            self.journal.renewed(keys)
