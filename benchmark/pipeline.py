@@ -12,11 +12,12 @@ from benchmark.errors import BenchError
 from benchmark.files import shown
 from benchmark.project import Domain, Project
 from benchmark.provenance import Outcome
-from benchmark.specs import BenchmarkSpec
+from benchmark.specs import BenchmarkSpec, GenerateSpec
 
 if TYPE_CHECKING:
     from benchmark.evaluation.tasks import TaskData, TaskKind
     from benchmark.reporting.board import Leaderboard
+    from benchmark.synthesis.generate import Inputs
 
 
 _LOCKS: list[TextIO] = []
@@ -110,7 +111,7 @@ class Pipeline:
         return self._done["candidates"]
 
     def synthetic(self, fresh: bool = False) -> Outcome:
-        """Chunks to training data.
+        """Passages to training data.
 
         Args:
             fresh: Ask the language model anew in place of replaying its journalled answers.
@@ -118,23 +119,56 @@ class Pipeline:
         from benchmark.synthesis.generate import generate
 
         if "synthetic" not in self._done:
-            chunks, testset = self.chunks(), self.testset()
-            if self.spec.generate is None:
-                raise BenchError("the benchmark file has no 'generate' section: nothing to make training data with")
+            inputs = self._generate_inputs(fresh)
             with self._timed("generate"):
                 self._done["synthetic"] = generate(
-                    self.project, self.domain, self.spec.generate, self.spec.seed, chunks, testset, self.reporter,
-                    fresh=fresh,
-                )  # fmt: skip
+                    self.project, self.domain, self._generate_spec, self.spec.seed, inputs, self.reporter, fresh=fresh
+                )
         return self._done["synthetic"]
 
     def export_answers(self) -> int:
         """Keep the language model's answers with the domain, for those who have none; returns how many."""
         from benchmark.synthesis.generate import export_answers
 
+        spec = self._generate_spec
+        return export_answers(self.project, self.domain, spec, self.spec.seed, self._generate_inputs())
+
+    def dry_run(self) -> list[str]:
+        """What `synthetic` would ask of language models: calls, tokens and money, in one line for each purpose."""
+        from benchmark.synthesis.plan import planned
+
+        spec = self._generate_spec
+        if spec.source is not None and spec.source.prompt is not None and not (self.domain.source).is_dir():
+            from benchmark.synthesis.plan import planned_passages
+
+            return planned_passages(spec)
+        return planned(self.project, self.domain, spec, self.spec.seed, self._generate_inputs())
+
+    @property
+    def _generate_spec(self) -> GenerateSpec:
         if self.spec.generate is None:
-            return 0
-        return export_answers(self.project, self.domain, self.spec.generate, self.spec.seed, self.chunks())
+            raise BenchError("the benchmark file has no 'generate' section: nothing to make training data with")
+        return self.spec.generate
+
+    def _generate_inputs(self, fresh: bool = False) -> "Inputs":
+        """Passages, where they came from, and the test set where the domain has one."""
+        from benchmark.synthesis.generate import Inputs
+        from benchmark.synthesis.sources import make_source
+
+        spec = self._generate_spec
+        testset = self.testset() if spec.source is None or self.domain.has_questions else None
+        if spec.source is None:
+            return Inputs(self.chunks(), None, testset)
+        with self._timed("source"):
+            source = make_source(self.project, self.domain, spec, self.spec.seed, self.reporter, fresh)
+        if (source.folder / "chunks.jsonl").is_file():
+            return Inputs(source, source, testset)
+        from benchmark.domain.ingest import ingest
+
+        if self.domain.spec.chunking is None:
+            raise BenchError(f"tasks/{self.domain.name}/domain.yaml: 'chunking' is missing; a data set's texts are cut")
+        with self._timed("source"):
+            return Inputs(ingest(self.project, self.domain.of_source, self.reporter), source, testset)
 
     def finetune(self, only: str | None = None, fresh: bool = False) -> list[Outcome]:
         """Training data to models and their specs."""

@@ -59,6 +59,28 @@ class Domain:
         return self.results / "candidates"
 
     @property
+    def source(self) -> Path:
+        """Where passages from elsewhere than the domain's documents are kept, for training data."""
+        return self.results / "source"
+
+    @property
+    def of_source(self) -> "Domain":
+        """The domain as it would be with those passages for its documents."""
+        spec = self.spec.model_copy(update={"beir": None, "documents": "documents"})
+        return Domain(self.name, spec, self.source, self.source)
+
+    @property
+    def has_questions(self) -> bool:
+        """Whether there is a test set at all; training data can be made without one."""
+        return self.spec.beir is not None or self.questions.is_file()
+
+    @property
+    def passages(self) -> Path:
+        """The passages that the training data were made from; a file of their own where they are not the corpus."""
+        own = self.synthetic / "passages.jsonl"
+        return own if own.is_file() else self.chunks / "chunks.jsonl"
+
+    @property
     def synthetic(self) -> Path:
         """Where the generate stage writes."""
         return self.results / "synthetic"
@@ -67,6 +89,11 @@ class Domain:
     def journal(self) -> Path:
         """Every answer that a language model gave for this domain, in SQLite."""
         return self.results / "journal.sqlite"
+
+    @property
+    def batches(self) -> Path:
+        """Ids of the batches that were sent to an endpoint for this domain."""
+        return self.results / "batches.json"
 
     @property
     def replay(self) -> Path:

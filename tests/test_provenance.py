@@ -2,26 +2,15 @@ import os
 
 import pytest
 
-from benchmark.console import SILENT
+from benchmark.console import Notes
 from benchmark.errors import BenchError
 from benchmark.provenance import Stage, run_stage
 
 STAGE = Stage("sample", 1)
 
 
-class Heard:
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
-
-    track = SILENT.track
-    progress = SILENT.progress
-
-
 def run(folder, *, data="a", k=1, stage=STAGE, fail=False):
-    heard = Heard()
+    heard = Notes()
     built = []
 
     def build(new):

@@ -78,6 +78,15 @@ def check(domain: Annotated[str | None, typer.Argument(help="The domain; all by 
 
 
 @app.command()
+def prompts(folder: Annotated[Path, typer.Argument(help="Where the copies go; files that are there stay.")]) -> None:
+    """Copy the prompts into a folder, to edit them; name it under `generate: prompts:` in the benchmark file."""
+    from benchmark.llm.prompts import copy_prompts
+
+    for line in copy_prompts(folder):
+        typer.echo(line)
+
+
+@app.command()
 def ingest(benchmark: BenchmarkFile = None) -> None:
     """Documents to chunks, questions to a test set."""
     for pipeline in _pipelines(benchmark):
@@ -94,9 +103,16 @@ def generate(
         bool,
         typer.Option("--export", help="Keep the answers in the domain's journal.jsonl, for those without the model."),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which calls, tokens and money it would take; ask nobody.")
+    ] = False,
 ) -> None:
     """Chunks to synthetic training data."""
     for pipeline in _pipelines(benchmark):
+        if dry_run:
+            for line in pipeline.dry_run():
+                typer.echo(f"{pipeline.domain.name}: {line}")
+            continue
         outcome = pipeline.synthetic(fresh)
         if export:
             typer.echo(f"{pipeline.domain.name}: {pipeline.export_answers()} answers kept in journal.jsonl")

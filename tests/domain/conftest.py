@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.console import SILENT
+from benchmark.console import SILENT, Notes
 from benchmark.domain.ingest import ingest
 from benchmark.domain.testset import build_testset
 from benchmark.domain.tokens import load_counter
@@ -76,25 +76,9 @@ class Workshop:
         return caught.value.problems
 
 
-class Notebook:
-    """A reporter that keeps its notes."""
-
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
-
-    def track(self, items, *, total, label):
-        yield from items
-
-    def progress(self, *, total, label):
-        return SILENT.progress(total=total, label=label)
-
-
 @pytest.fixture
 def notebook():
-    return Notebook()
+    return Notes()
 
 
 @pytest.fixture
