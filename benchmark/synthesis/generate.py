@@ -34,7 +34,7 @@ from benchmark.synthesis.search import Corpus
 from benchmark.synthesis.sources import read_imported
 from benchmark.synthesis.split import Split, split_chunks
 from benchmark.synthesis.teacher import Scores, score_pairs
-from benchmark.synthesis.terms import Field, coverage, find_terms
+from benchmark.synthesis.terms import Term, coverage, find_terms
 from benchmark.weights import model_fingerprint
 
 STAGE: Final = Stage("generate", 2)
@@ -134,7 +134,7 @@ class Work:
         """What the language model is asked to write."""
         if not self._spec.questions_per_chunk:
             return []
-        context = QuestionContext(self.prompts, self._field, self._examples, self._language.name)
+        context = QuestionContext(self.prompts, self._terms, self._examples, self._language.name)
         left_out = self._excluded | self._not_drawn
         return question_requests(self.chunks, self._spec, self._seed, context, left_out)
 
@@ -145,7 +145,7 @@ class Work:
         return Prompts(self._project.root / folder if folder else None)
 
     @cached_property
-    def _field(self) -> Field:
+    def _terms(self) -> tuple[Term, ...]:
         return find_terms(self.chunks)
 
     @cached_property
@@ -322,7 +322,7 @@ class Work:
             },
             prompts=self.prompts.hashes, edited=self.prompts.edited, retriever=self._spec.retriever,
             teacher=facts["scores"]["teacher"], development_by=facts["development_by"],
-            coverage=coverage(self._field, filtered.kept, self.chunks), seed=self._seed,
+            coverage=coverage(self._terms, filtered.kept, self.chunks), seed=self._seed,
         )  # fmt: skip
 
     def _say(self, kept: Sequence[Draft], dropped: Sequence[Dropped], rows: Json) -> None:

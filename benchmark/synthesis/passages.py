@@ -34,7 +34,7 @@ _TOPICS: Final = form(
     "topics",
     {
         "type": "object",
-        "properties": {"topics": {"type": "array", "items": {"type": "string"}, "minItems": _LIST, "maxItems": _LIST}},
+        "properties": {"topics": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
         "required": ["topics"],
         "additionalProperties": False,
     },

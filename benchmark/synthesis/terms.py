@@ -48,18 +48,6 @@ class Term(NamedTuple):
     score: float
 
 
-class Field(NamedTuple):
-    """The terms of a corpus, the highest score first.
-
-    Attributes:
-        terms: Acronyms and terms.
-        of_chunk: For each chunk the positions of the terms that it holds, the rarest first.
-    """
-
-    terms: tuple[Term, ...]
-    of_chunk: tuple[tuple[int, ...], ...]
-
-
 class OwnTerm(NamedTuple):
     """A term of one chunk, and what it stands for where that is known."""
 
@@ -67,8 +55,11 @@ class OwnTerm(NamedTuple):
     expansion: str
 
 
-def find_terms(chunks: Sequence[Chunk], most: int = 300) -> Field:
-    """The acronyms (half of `most` where there are so many, those with an expansion first) and terms of a corpus."""
+def find_terms(chunks: Sequence[Chunk], most: int = 300) -> tuple[Term, ...]:
+    """The acronyms (half of `most` where there are so many, those with an expansion first) and terms of a corpus.
+
+    The highest score comes first.
+    """
     texts = [chunk.text for chunk in chunks]
     defined = find_acronyms(texts)
     holding = Counter(word for text in texts for word in capitals(text))
@@ -89,19 +80,15 @@ def find_terms(chunks: Sequence[Chunk], most: int = 300) -> Field:
         Term(written[place], "term", "", counts[place], score)
         for place, score in enumerate(phrases.values(), start=len(acronyms))
     ]
-    return _field(found, len(acronyms), owned, most)
+    return _best(found, len(acronyms), most)
 
 
-def _field(found: Sequence[Term], n_acronyms: int, owned: Sequence[Iterable[int]], most: int) -> Field:
-    """The best of the terms found, renumbered."""
-    acronyms = sorted(range(n_acronyms), key=lambda i: (not found[i].expansion, -found[i].score, found[i].text))
-    phrases = sorted(range(n_acronyms, len(found)), key=lambda i: (-found[i].score, found[i].text))
-    kept = acronyms[: max(most // 2, most - len(phrases))]
-    kept = sorted((kept + phrases)[:most], key=lambda i: (-found[i].score, found[i].text))
-    terms = tuple(found[i] for i in kept)
-    rank = {old: new for new, old in enumerate(kept)}
-    rows = ([rank[old] for old in places if old in rank] for places in owned)
-    return Field(terms, tuple(tuple(sorted(row, key=lambda i: (terms[i].chunks, i))) for row in rows))
+def _best(found: Sequence[Term], n_acronyms: int, most: int) -> tuple[Term, ...]:
+    """The best of the terms found, of which the acronyms come first."""
+    acronyms = sorted(found[:n_acronyms], key=lambda term: (not term.expansion, -term.score, term.text))
+    phrases = sorted(found[n_acronyms:], key=lambda term: (-term.score, term.text))
+    kept = (acronyms[: max(most // 2, most - len(phrases))] + phrases)[:most]
+    return tuple(sorted(kept, key=lambda term: (-term.score, term.text)))
 
 
 def _acronym_score(expansion: str, count: int) -> float:
@@ -180,11 +167,11 @@ def _repeated(text: str) -> list[str]:
     return [written[phrase] for phrase in sorted(values, key=lambda phrase: (-values[phrase], phrase))]
 
 
-def coverage(field: Field, drafts: Sequence[Draft], chunks: Sequence[Chunk]) -> list[Json]:
+def coverage(terms: Sequence[Term], drafts: Sequence[Draft], chunks: Sequence[Chunk]) -> list[Json]:
     """How often each term, or its expansion, is asked about: those never asked first, then by score.
 
     Args:
-        field: The terms of the corpus.
+        terms: Those of the corpus.
         drafts: The queries that were kept.
         chunks: The corpus.
 
@@ -192,11 +179,11 @@ def coverage(field: Field, drafts: Sequence[Draft], chunks: Sequence[Chunk]) -> 
         Rows of term, kind, expansion, chunks (that hold it), questions (that people might ask: written by a language
         model or imported) and queries (all of them).
     """
-    acronyms = [term.text for term in field.terms if term.kind == "acronym"]
+    acronyms = [term.text for term in terms if term.kind == "acronym"]
     texts = [chunk.text for chunk in chunks]
     holding = Counter(word for text in texts for word in capitals(text)) if acronyms else Counter()
     matcher = Matcher(
-        [(term.text, term.expansion) for term in field.terms],
+        [(term.text, term.expansion) for term in terms],
         _ordinary({word: holding[word] for word in acronyms}, texts),
     )
     queries: Counter[int] = Counter()
@@ -205,11 +192,11 @@ def coverage(field: Field, drafts: Sequence[Draft], chunks: Sequence[Chunk]) -> 
         asked = {hit.term for hit in matcher.find(draft.text)}
         queries.update(asked)
         questions.update(asked if draft.origin in PEOPLE_LIKE else ())
-    order = sorted(range(len(field.terms)), key=lambda i: (queries[i] > 0, questions[i] > 0, i))
+    order = sorted(range(len(terms)), key=lambda i: (queries[i] > 0, questions[i] > 0, i))
     return [
         {
-            "term": field.terms[i].text, "kind": field.terms[i].kind, "expansion": field.terms[i].expansion,
-            "chunks": field.terms[i].chunks, "questions": questions[i], "queries": queries[i],
+            "term": terms[i].text, "kind": terms[i].kind, "expansion": terms[i].expansion,
+            "chunks": terms[i].chunks, "questions": questions[i], "queries": queries[i],
         }
         for i in order
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from benchmark.specs import LLMSpec, QuestionType
 from benchmark.synthesis.draft import seeded
 from benchmark.synthesis.examples import Example, drawn_examples
 from benchmark.synthesis.mix import Slot
-from benchmark.synthesis.terms import Field, OwnTerm
+from benchmark.synthesis.terms import OwnTerm, Term
 
 TYPES: Final[tuple[QuestionType, ...]] = get_args(QuestionType)
 
@@ -30,20 +30,20 @@ class QuestionContext:
 
     Attributes:
         prompts: The package's or the user's.
-        field: The corpus's terms: what an acronym stands for where a passage does not say.
+        terms: The corpus's: what an acronym stands for where a passage does not say.
         examples: The user's sample questions.
         language: Its name, e.g. "English".
     """
 
     prompts: Prompts
-    field: Field
+    terms: Sequence[Term]
     examples: Sequence[Example]
     language: str
 
     @cached_property
     def expansions(self) -> dict[str, str]:
         """Acronym -> what it stands for in this corpus."""
-        return {term.text: term.expansion for term in self.field.terms if term.expansion}
+        return {term.text: term.expansion for term in self.terms if term.expansion}
 
 
 class Instructed:

@@ -10,7 +10,7 @@ from benchmark.domain.ingest import ingest
 from benchmark.domain.testset import build_testset
 from benchmark.errors import BenchError
 from benchmark.files import iter_jsonl
-from benchmark.records import read_chunks
+from benchmark.records import read_chunks, read_testset
 from benchmark.specs import Endpoint, GenerateSpec, LLMSpec, Pseudo
 from benchmark.synthesis.generate import Inputs, export_answers, generate
 from benchmark.synthesis.split import split_chunks
@@ -190,6 +190,43 @@ def test_without_a_language_model_nothing_is_asked(bench, server):
     facts = bench.run(spec).facts
     assert server.bodies == [] and facts["llm"] == {} and "llm" not in facts["written"]
     assert not bench.domain.journal.exists()
+
+
+def test_passages_that_answer_test_questions_can_be_kept_out(bench, server):
+    evidence = {chunk for row in read_testset(bench.testset.folder).qrels.values() for chunk in row}
+    all_in = {row["chunk"] for row in iter_jsonl(bench.run().folder / "queries.jsonl")}
+    assert all_in & evidence
+    server.forget()
+    outcome = bench.run(bench.spec.model_copy(update={"exclude_test_evidence": True}))
+    left = {row["chunk"] for row in iter_jsonl(outcome.folder / "queries.jsonl")}
+    assert left and not left & evidence and outcome.facts["excluded_chunks"] == len(evidence)
+    quotes = [chunk.text for chunk in read_chunks(bench.chunks.folder / "chunks.jsonl") if chunk.id in evidence]
+    assert not any(quote in body["messages"][-1]["content"] for body in server.bodies for quote in quotes)
+
+
+def test_questions_about_a_drawn_part_of_the_passages(bench, server):
+    chunks = read_chunks(bench.chunks.folder / "chunks.jsonl")
+    asked = []
+    for most in range(1, len(chunks) + 1):
+        server.forget()
+        bench.run(bench.spec.model_copy(update={"question_chunks": most}))
+        asked.append(len(server.asked))  # those of the smaller draw are kept, and not asked again
+    everything = sum(asked)
+    assert max(asked) == 1 and everything > 2
+    server.forget()
+    bench.run()
+    assert server.asked == [] and asked[0] + asked[1] < everything
+
+
+def test_samples_of_the_user_are_shown_and_may_not_be_test_questions(bench, server):
+    path = bench.domain.folder / "samples.jsonl"
+    path.write_text('{"question": "What of my berth while I am at sea?", "type": "edge"}\n', encoding="utf-8")
+    spec = bench.spec.model_copy(update={"examples": "samples.jsonl"})
+    assert not bench.run(spec).skipped
+    assert all("What of my berth while I am at sea?" in text for text in server.asked)
+    path.write_text(json.dumps({"question": LEAKED}) + "\n", encoding="utf-8")
+    with pytest.raises(BenchError, match=r"samples\.jsonl:1.*test question"):
+        bench.run(spec)
 
 
 def test_the_split_is_by_document_where_there_are_enough(bench):

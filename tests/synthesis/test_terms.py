@@ -10,7 +10,7 @@ from benchmark.records import Chunk
 from benchmark.synthesis.acronyms import capitals, find_acronyms
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.phrases import c_values, frequent_phrases
-from benchmark.synthesis.terms import Field, Matcher, Term, coverage, find_terms, own_terms
+from benchmark.synthesis.terms import Matcher, Term, coverage, find_terms, own_terms
 
 TEXTS = [
     "The weighted average life (WAL) of a note falls when prepayments rise. A pass-through certificate pays monthly.",
@@ -58,7 +58,7 @@ def test_phrases_break_at_punctuation_and_do_not_end_in_small_words_or_numbers()
 
 
 def test_the_corpus_gives_acronyms_with_expansions_and_terms():
-    terms = {term.text: term for term in find_terms(CHUNKS).terms}
+    terms = {term.text: term for term in find_terms(CHUNKS)}
     assert terms["WAL"][1:4] == ("acronym", "weighted average life", 2)
     assert terms["OC"][1:4] == ("acronym", "", 2)
     assert terms["event of default"][1:4] == ("term", "", 2)
@@ -68,35 +68,28 @@ def test_the_corpus_gives_acronyms_with_expansions_and_terms():
     assert terms["IT"].chunks == 1 and terms["DoS"].chunks == 1
 
 
-def test_terms_of_a_chunk_are_positions_the_rarest_first():
-    field = find_terms(CHUNKS)
-    assert len(field.of_chunk) == len(CHUNKS)
-    for number, places in enumerate(field.of_chunk):
-        held = [field.terms[place] for place in places]
-        assert [term.chunks for term in held] == sorted(term.chunks for term in held)
-        assert ("OC" in {term.text for term in held}) == (number in (2, 3))
-    assert [term.score for term in field.terms] == sorted((term.score for term in field.terms), reverse=True)
-    for place, term in enumerate(field.terms):
-        assert term.chunks == sum(place in row for row in field.of_chunk)
+def test_the_highest_score_comes_first():
+    terms = find_terms(CHUNKS)
+    assert [term.score for term in terms] == sorted((term.score for term in terms), reverse=True)
 
 
 def test_only_the_best_are_kept_half_of_them_acronyms():
     field = find_terms(CHUNKS, most=4)
-    kinds = [term.kind for term in field.terms]
-    assert len(kinds) == 4 and kinds.count("acronym") == 2 and all(p < 4 for row in field.of_chunk for p in row)
-    assert {term.text for term in field.terms if term.expansion} >= {"WAL"}
+    kinds = [term.kind for term in field]
+    assert len(kinds) == 4 and kinds.count("acronym") == 2
+    assert {term.text for term in field if term.expansion} >= {"WAL"}
 
 
 def test_nothing_and_chunks_without_terms():
-    assert find_terms([]) == Field((), ())
-    assert find_terms([chunk(0, "A b c."), chunk(1, "...")]) == Field((), ((), ()))
-    assert coverage(Field((), ()), [draft("What?")], []) == []
+    assert find_terms([]) == ()
+    assert find_terms([chunk(0, "A b c."), chunk(1, "...")]) == ()
+    assert coverage((), [draft("What?")], []) == []
 
 
 def test_german_small_words_are_no_ends_of_terms():
     text = "Der Kredit wird von der Bank nicht verlängert. Die variable Verzinsung des"
     chunks = [chunk(0, text + " Kredits steigt."), chunk(1, text + " Darlehens fällt.")]
-    terms = {term.text for term in find_terms(chunks).terms}
+    terms = {term.text for term in find_terms(chunks)}
     assert "variable Verzinsung" in terms
     assert not any(term.split()[0].lower() in {"der", "die", "von", "des", "nicht"} for term in terms)
 
@@ -125,15 +118,12 @@ def test_a_long_form_does_not_begin_with_an_article():
 
 
 def test_coverage_counts_each_term_or_its_expansion_once_a_query():
-    field = Field(
-        (
-            Term("WAL", "acronym", "weighted average life", 3, 9.0),
-            Term("event of default", "term", "", 2, 8.0),
-            Term("OC", "acronym", "", 2, 7.0),
-            Term("pass-through certificate", "term", "", 2, 6.0),
-            Term("IT", "acronym", "information technology", 1, 5.0),
-        ),
-        ((),) * len(CHUNKS),
+    field = (
+        Term("WAL", "acronym", "weighted average life", 3, 9.0),
+        Term("event of default", "term", "", 2, 8.0),
+        Term("OC", "acronym", "", 2, 7.0),
+        Term("pass-through certificate", "term", "", 2, 6.0),
+        Term("IT", "acronym", "information technology", 1, 5.0),
     )
     drafts = [
         draft("How do weighted-average lives and the wal differ?"),
@@ -174,7 +164,7 @@ def test_it_is_the_same_every_time_and_quick():
     start = time.process_time()
     field = find_terms(chunks)
     assert time.process_time() - start < 8  # a second on an idle machine
-    assert field == find_terms(chunks) and len(field.terms) == 300
+    assert field == find_terms(chunks) and len(field) == 300
     drafts = [draft(" ".join(one.text.split()[:12])) for one in chunks] * 5
     start = time.process_time()
     rows = coverage(field, drafts, chunks)
@@ -185,6 +175,6 @@ def test_it_is_the_same_every_time_and_quick():
 def test_a_real_field(shared):
     rows = iter_jsonl(shared / "aws" / "corpus.jsonl")
     chunks = [chunk(i, row["text"]) for i, row in enumerate(rows)]
-    terms = {term.text: term.expansion for term in find_terms(chunks).terms}
+    terms = {term.text: term.expansion for term in find_terms(chunks)}
     assert terms["IAM"] == "Identity and Access Management" and terms["ARN"] == "Amazon Resource Name"
     assert {"EC2", "security group", "load balancer", "service-linked role"} <= set(terms)
