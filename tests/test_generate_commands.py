@@ -26,7 +26,23 @@ finetune:
 baseline: tiny
 models: [tuned]
 """
-WORDS = "harbour berth lantern crust hive clock draw queen spring steam rye flour season visitor breakwater".split()
+WORDS = [
+    "harbour",
+    "berth",
+    "lantern",
+    "crust",
+    "hive",
+    "clock",
+    "draw",
+    "queen",
+    "spring",
+    "steam",
+    "rye",
+    "flour",
+    "season",
+    "visitor",
+    "breakwater",
+]
 
 
 def write(project, more):
@@ -44,7 +60,9 @@ def writer(body):
     turn = sum(map(ord, asked))
     if form["name"] == "questions":
         count = form["schema"]["properties"]["questions"]["minItems"]
-        texts = [f"Which {WORDS[(turn + i) % 15]} goes with the {WORDS[(turn * 7 + i) % 15]} {turn}?" for i in range(count)]
+        texts = [
+            f"Which {WORDS[(turn + i) % 15]} goes with the {WORDS[(turn * 7 + i) % 15]} {turn}?" for i in range(count)
+        ]
         return json.dumps({"questions": [{"question": text, "answer": "That one."} for text in texts]})
     if "topics" in form["schema"]["properties"]:
         return json.dumps({"topics": [f"{word} care in {len(asked)} steps" for word in WORDS[:12]]})

@@ -13,7 +13,20 @@ HEAVY = {
     "datasets", "scipy", "sklearn", "numba", "bm25s", "pyarrow", "httpx2", "jsonschema", "lingua",
 }  # fmt: skip
 LAYERS = [
-    {"errors", "files", "console", "provenance", "specs", "records", "project", "runs", "weights", "stats", "escape"},
+    {
+        "errors",
+        "files",
+        "console",
+        "provenance",
+        "specs",
+        "records",
+        "project",
+        "runs",
+        "weights",
+        "stats",
+        "escape",
+        "device",
+    },
     {"encoders", "llm"},
     {"domain", "synthesis", "training", "evaluation", "reporting"},
     {"pipeline"},

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
+from benchmark.device import device_name
 from benchmark.errors import BenchError
 from benchmark.project import Project
 from benchmark.specs import ModelSpec
@@ -17,15 +18,6 @@ from benchmark.weights import model_fingerprint, model_folder
 
 Role = Literal["query", "document"]
 _SLICE = 256
-
-
-def device_name() -> str:
-    """Where models run: cuda, mps or cpu."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _quiet() -> None:

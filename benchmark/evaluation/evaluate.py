@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.console import Reporter
-from benchmark.encoders.dense import device_name
+from benchmark.device import device_name
 from benchmark.encoders.retrieve import Retriever, open_retriever
 from benchmark.errors import BenchError, Problems
 from benchmark.evaluation.model import MtebSearch

@@ -4,6 +4,9 @@ Each answer draws from its own seeded stream of numbers, so that it does not dep
 batch (beyond the last bits of floating point). A request with a background is decoded context-aware (Shi et al.,
 Trusting Your Evidence, arXiv 2305.14739): log p(passage) + alpha * (log p(passage) - log p(background)), among the
 tokens that the passage makes plausible. It keeps a very small model to the passage.
+
+A batch shrinks as its answers end and is not refilled: a passage that is read later has another length, and the
+caches of sliding windows and recurrent layers cannot be padded to a common one afterwards.
 """
 
 import hashlib
@@ -12,62 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from benchmark.llm.model import Answer, Answered, ChatRequest, Failure, Message
+from benchmark.llm.causal import CausalLM, read
+from benchmark.llm.model import Answer, Answered, ChatRequest, Failure
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _PLAUSIBLE: Final = 0.05
 """A token is plausible with at least this share of the likeliest token's probability (Li et al., arXiv 2210.15097)."""
-
-
-class CausalLM:
-    """Weights and tokenizer of a causal language model of transformers."""
-
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self._model, self._tokenizer = model, tokenizer
-        ends = model.generation_config.eos_token_id
-        self.ends: set[int] = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
-        self.context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
-        self._closing: dict[tuple[str, ...], list[int]] = {}
-
-    def head(self, messages: Sequence[Message]) -> list[int]:
-        """A conversation in the model's own form, up to where the assistant speaks."""
-        if self._tokenizer.chat_template is None:
-            return self.encode("\n\n".join(message.content for message in messages) + "\n\n")
-        turns = [message._asdict() for message in messages]
-        return self.encode(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-
-    def encode(self, text: str) -> list[int]:
-        """Tokens of a text, nothing added."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
-    def decode(self, tokens: list[int]) -> str:
-        """Text of tokens, marks left out."""
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
-        return text
-
-    def closing(self, stop: tuple[str, ...]) -> list[int]:
-        """Tokens that would end an answer before it has said anything: end marks, stop texts, white space."""
-        if stop not in self._closing:
-            texts = self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))])
-            silent = [token for token, text in enumerate(texts) if not text.strip() or text.strip().startswith(stop)]
-            self._closing[stop] = sorted({*silent, *self.ends})
-        return self._closing[stop]
-
-    def forward(self, ids: "Tensor", mask: "Tensor", cache: Any) -> tuple["Tensor", Any]:
-        """One pass over new tokens, shape (n_rows, n_new), with the mask of all tokens so far.
-
-        Returns:
-            Logits of the last position, shape (n_rows, n_vocabulary), and the cache with the new keys and values.
-        """
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        out = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
-            logits_to_keep=1,
-        )  # fmt: skip
-        return out.logits[:, -1], out.past_key_values
+_STOP_WINDOW: Final = 64
+"""Tokens at the end of an answer among which its stop texts are looked for."""
 
 
 class Row:
@@ -76,10 +33,11 @@ class Row:
     def __init__(self, index: int, request: ChatRequest, prefill: list[int], seed: str) -> None:
         self.index, self.request, self.prefill = index, request, prefill
         self.forced: list[int] = []
+        self.opened = ""
         self.read = 0
         self.written: list[int] = []
         self.text = ""
-        self.finished = False
+        self.finished = self.cut_off = False
         number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
         self._draws = np.random.default_rng(number).random(request.max_tokens)
 
@@ -91,20 +49,24 @@ class Row:
     def take(self, token: int, model: CausalLM) -> None:
         """Add a token; the answer ends at an end mark, before a stop text or at its longest length."""
         if token in model.ends:
-            self.finished = True
+            self.text, self.finished = model.decode(self.written), True
             return
         self.written.append(token)
-        self.text = model.decode(self.written)
-        cuts = [at for stop in self.request.stop if (at := self.text.find(stop)) >= 0]
-        if cuts:
-            self.text = self.text[: min(cuts)]
-        self.finished = bool(cuts) or len(self.written) >= self.request.max_tokens
+        full = len(self.written) >= self.request.max_tokens
+        # Reading the whole answer after every token would take longer than writing it.
+        recent = model.decode(self.written[-_STOP_WINDOW:]) if self.request.stop else ""
+        if full or any(stop in recent for stop in self.request.stop):
+            text = model.decode(self.written)
+            cuts = [at for stop in self.request.stop if (at := text.find(stop)) >= 0]
+            self.text = text[: min(cuts)] if cuts else text
+            self.finished, self.cut_off = bool(cuts) or full, full and not cuts
 
     def answered(self) -> Answered:
         """The finished answer; one of white space only is a failure."""
+        written = len(self.written)
         if not self.text.strip():
-            return Answered(self.index, Failure("empty answer"))
-        return Answered(self.index, Answer(self.text, self.read, len(self.written)))
+            return Answered(self.index, Failure("empty answer", self.read, written))
+        return Answered(self.index, Answer(self.opened + self.text, self.read, written, self.cut_off))
 
 
 class Conversation:
@@ -114,12 +76,14 @@ class Conversation:
         self.rows = list(rows)
         request = rows[0].request
         common = common_prefix([row.prefill for row in rows])
-        self.shared = model.head(request.messages) + rows[0].prefill[:common]
+        head = model.head(request.messages)
+        self.shared = head.tokens + rows[0].prefill[:common]
         self.weight = request.context_weight if request.background else 0.0
-        self.background = model.head(request.background) + rows[0].prefill[:common] if self.weight else []
+        self.background = model.head(request.background).tokens + rows[0].prefill[:common] if self.weight else []
         for row in self.rows:
             row.forced = row.prefill[common:]
             row.read = len(self.shared) + len(row.forced)
+            row.opened = "" if row.prefill else head.opened
 
     @property
     def longest(self) -> int:
@@ -137,61 +101,65 @@ def common_prefix(rows: Sequence[Sequence[int]]) -> int:
     return next((i for i in range(shortest) if len({row[i] for row in rows}) > 1), shortest)
 
 
-class _State:
-    """What the model has read, one row for each answer: logits of the next token, cache, mask."""
+class _Batch:
+    """The unfinished answers of some conversations with the same weight, one token further at each step.
 
-    def __init__(self, model: CausalLM, texts: Sequence[list[int]], copies: Sequence[int]) -> None:
-        """Read texts, padded on the left, and copy the state of text `copies[i]` to row i."""
-        import torch
+    With a weight each answer has two rows, which read the same tokens after different texts: the conversation's, then
+    (all of them behind the last of these) the background's.
+    """
 
+    def __init__(self, model: CausalLM, conversations: Sequence[Conversation]) -> None:
         self._model = model
-        width = max(len(text) for text in texts)
-        ids = torch.tensor([[0] * (width - len(text)) + text for text in texts])
-        self._mask = torch.tensor([[0] * (width - len(text)) + [1] * len(text) for text in texts])
-        self.logits, self._cache = model.forward(ids, self._mask, None)
-        self.keep(copies)
+        self._weight = conversations[0].weight
+        self.rows = [row for conversation in conversations for row in conversation.rows]
+        texts = [conversation.shared for conversation in conversations]
+        copies = [number for number, conversation in enumerate(conversations) for _ in conversation.rows]
+        if self._weight:
+            backgrounds = {tuple(conversation.background): None for conversation in conversations}
+            place = {background: len(texts) + number for number, background in enumerate(backgrounds)}
+            copies += [place[tuple(conversations[copy].background)] for copy in copies]
+            texts += [list(background) for background in backgrounds]
+        self._state = read(model, texts, copies)
+        self._tokens: list[int] = []
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, in this order."""
-        import torch
+    @property
+    def unfinished(self) -> bool:
+        """Whether an answer is still in the making."""
+        return not all(row.finished for row in self.rows)
 
-        places = torch.tensor(rows)
-        self._cache.batch_select_indices(places)
-        self._mask, self.logits = self._mask[places], self.logits[places]
+    def step(self) -> list[Row]:
+        """Add a token to each answer; returns those that are finished with it."""
+        if self._tokens:
+            self._read_on()
+        passage, background = self._state.logits[: len(self.rows)], self._state.logits[len(self.rows) :]
+        logits = _begun(self._model, self.rows, passage)
+        if self._weight:
+            logits = _context_aware(logits, background, self._weight)
+        self._tokens = _next_tokens(self._model, self.rows, logits)
+        return [row for row in self.rows if row.finished]
 
-    def advance(self, tokens: Sequence[int]) -> None:
-        """Read one more token in each row."""
-        import torch
+    def _read_on(self) -> None:
+        """Leave out the answers that are finished, and read the last token of each of the others."""
+        places = [place for place, row in enumerate(self.rows) if not row.finished]
+        tokens = [self._tokens[place] for place in places]
+        kept = places + ([len(self.rows) + place for place in places] if self._weight else [])
+        if len(places) < len(self.rows):
+            self._state.keep(kept)
+            self.rows = [self.rows[place] for place in places]
+        self._state.advance(tokens * 2 if self._weight else tokens)
 
-        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=1)
-        self.logits, self._cache = self._model.forward(torch.tensor(tokens)[:, None], self._mask, self._cache)
 
-
-def decode_batch(model: CausalLM, batch: Sequence[Conversation]) -> Iterator[Answered]:
+def decode_batch(model: CausalLM, conversations: Sequence[Conversation]) -> Iterator[Answered]:
     """Answer every row of some conversations with the same weight; each is handed on when it is finished."""
     import torch
 
+    # Left before an answer is handed on: torch's modes hold for the thread, whoever runs in it.
     with torch.inference_mode():
-        weight = batch[0].weight
-        copies = [number for number, conversation in enumerate(batch) for _ in conversation.rows]
-        states = [_State(model, [conversation.shared for conversation in batch], copies)]
-        if weight:
-            states.append(_State(model, [conversation.background for conversation in batch], copies))
-        active = [row for conversation in batch for row in conversation.rows]
-        while active:
-            logits = _begun(model, active, states[0].logits)
-            if weight:
-                logits = _context_aware(logits, states[1].logits, weight)
-            tokens = _next_tokens(model, active, logits)
-            yield from (row.answered() for row in active if row.finished)
-            places = [place for place, row in enumerate(active) if not row.finished]
-            if places and len(places) < len(active):
-                for state in states:
-                    state.keep(places)
-            active = [active[place] for place in places]
-            if active:
-                for state in states:
-                    state.advance([tokens[place] for place in places])
+        batch = _Batch(model, conversations)
+    while batch.unfinished:
+        with torch.inference_mode():
+            finished = batch.step()
+        yield from (row.answered() for row in finished)
 
 
 def _begun(model: CausalLM, rows: Sequence[Row], logits: "Tensor") -> "Tensor":
@@ -200,7 +168,7 @@ def _begun(model: CausalLM, rows: Sequence[Row], logits: "Tensor") -> "Tensor":
     if first:
         logits = logits.clone()
     for place in first:
-        logits[place, model.closing(rows[place].request.stop)] = float("-inf")
+        logits[place, model.closing(rows[place].request.stop, logits.shape[1])] = float("-inf")
     return logits
 
 
@@ -216,9 +184,12 @@ def _next_tokens(model: CausalLM, rows: Sequence[Row], logits: "Tensor") -> list
     """The next token of each row: forced, the likeliest, or drawn by inverting the cumulative distribution."""
     import torch
 
-    heat = torch.tensor([[max(row.request.temperature, 1e-6)] for row in rows], dtype=torch.float64)
+    if logits.device.type == "mps":
+        logits = logits.cpu()  # Apple's GPUs know no float64
+    where: dict[str, Any] = {"dtype": torch.float64, "device": logits.device}
+    heat = torch.tensor([[max(row.request.temperature, 1e-6)] for row in rows], **where)
     cumulative = (logits.double() / heat).softmax(-1).cumsum(-1)
-    draws = torch.tensor([[0.0 if row.forced else row.draw] for row in rows], dtype=torch.float64)
+    draws = torch.tensor([[0.0 if row.forced else row.draw] for row in rows], **where)
     drawn = (cumulative <= draws * cumulative[:, -1:]).sum(-1).clamp(max=logits.shape[-1] - 1).tolist()
     likeliest = logits.argmax(-1).tolist()
     tokens = []

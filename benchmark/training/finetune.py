@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmark.console import Reporter
-from benchmark.encoders.dense import device_name
+from benchmark.device import device_name
 from benchmark.errors import BenchError
 from benchmark.files import Json, dump_yaml, write_text
 from benchmark.project import Domain, Project

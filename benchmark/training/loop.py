@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.console import Reporter, Update
-from benchmark.encoders.dense import device_name
+from benchmark.device import device_name, fast_bfloat16
 from benchmark.errors import BenchError
 from benchmark.specs import FinetuneSpec
 
@@ -66,19 +66,6 @@ def training_arguments(kind: type[Any], run: FinetuneSpec, folder: Path, steps: 
         dataloader_pin_memory=cuda,
         **more,
     )
-
-
-def fast_bfloat16() -> bool:
-    """Whether this machine multiplies in bfloat16 faster than in float32: newer GPUs, CPUs with AVX512-BF16 or AMX.
-
-    Elsewhere on CPUs bfloat16 is emulated and slower.
-    """
-    import torch
-
-    if device_name() == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device_name() == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def progress_callback(update: Update) -> Any:
