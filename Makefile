@@ -31,8 +31,11 @@ check-style: $(INSTALLED)
 check-wheel: $(INSTALLED)
 	bash scripts/check_wheel.sh $(BIN)/python
 
-bench: $(INSTALLED)
-	$(BIN)/python scripts/bench_reference.py
+# About three quarters of an hour in all; each can be run by itself.
+bench: bench-reference bench-llm bench-mining bench-synthetic
+
+bench-%: $(INSTALLED)
+	$(BIN)/python scripts/bench_$*.py
 
 setup: $(INSTALLED)
 

@@ -148,6 +148,24 @@ def project(tmp_path: Path, tiny_model: Path) -> Project:
 
 
 @pytest.fixture
+def cross_encoder(project: Project) -> Path:
+    """A randomly initialised cross-encoder of one layer, as the spec `ce` of the project; its folder."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=128, num_labels=1, initializer_range=0.5,
+    )  # fmt: skip
+    folder = project.root / "weights" / "ce"
+    BertForSequenceClassification(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(project.root / "weights" / "tiny").save_pretrained(folder)
+    (project.specs_folder / "ce.yaml").write_text("path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
+    return folder
+
+
+@pytest.fixture
 def shared() -> Path:
     """The sample data beside the repository; the test is skipped where they are absent."""
     folder = ROOT.parent / "shared" / "data"

@@ -26,6 +26,7 @@ LAYERS = [
         "stats",
         "escape",
         "device",
+        "pages",
     },
     {"encoders", "llm"},
     {"domain", "synthesis", "training", "evaluation", "reporting"},

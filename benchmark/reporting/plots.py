@@ -11,25 +11,14 @@ from typing import Any, NamedTuple
 
 from benchmark.escape import one_line
 from benchmark.files import replacing
+from benchmark.pages import BLUE, GREEN, GREY, LOOK, ORANGE
 from benchmark.reporting.board import FEW, Comparison, Leaderboard, Mean, System
 from benchmark.stats import counts, mean
 
-_BLUE, _ORANGE, _GREY, _GREEN = "#0072B2", "#D55E00", "#6B6B6B", "#009E73"
 _WIDTH = 8.0  # inches
 _ROW = 0.34  # inches for each system
 _DPI = 150
-_SETTINGS = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#DDDDDD",
-    "text.parse_math": False,  # a dollar sign in a category is a dollar sign
-    "savefig.dpi": _DPI,
-}
+_SETTINGS = {**LOOK, "savefig.dpi": _DPI}
 
 
 class Plot(NamedTuple):
@@ -106,10 +95,10 @@ def _name(text: str) -> str:
 
 def _style(board: Leaderboard, system: System) -> _Style:
     if system.name == board.baseline.name:
-        return _Style(_GREY, "s", "baseline")
+        return _Style(GREY, "s", "baseline")
     if system.tuned_from is not None:
-        return _Style(_ORANGE, "D", "tuned on this domain")
-    return _Style(_BLUE, "o", "other models")
+        return _Style(ORANGE, "D", "tuned on this domain")
+    return _Style(BLUE, "o", "other models")
 
 
 def _point(axes: Any, place: int, row: Mean | Comparison, style: _Style) -> float:
@@ -159,7 +148,7 @@ def _score_panel(board: Leaderboard, task: str, title: str) -> Any:
     figure = _figure(1.5 + _ROW * len(systems))
     axes = figure.subplots()
     base = board.mean(task, board.baseline.name).mean
-    axes.axvline(base, color=_GREY, linewidth=1, linestyle="--")
+    axes.axvline(base, color=GREY, linewidth=1, linestyle="--")
     means = [
         _point(axes, place, board.mean(task, system.name), _style(board, system))
         for place, system in enumerate(systems)
@@ -184,9 +173,9 @@ def _reranking(board: Leaderboard) -> Any:
 # --- differences ----------------------------------------------------------------------------------------------------
 
 _VERDICTS = {
-    "better": _Style(_BLUE, "^", "better"),
-    "worse": _Style(_ORANGE, "v", "worse"),
-    "not shown": _Style(_GREY, "o", "not shown", "white"),
+    "better": _Style(BLUE, "^", "better"),
+    "worse": _Style(ORANGE, "v", "worse"),
+    "not shown": _Style(GREY, "o", "not shown", "white"),
 }
 
 
@@ -195,7 +184,7 @@ def _differences(board: Leaderboard) -> Any:
     rows: list[Comparison] = [row for row in compared if row is not None]
     figure = _figure(1.7 + _ROW * len(rows))
     axes = figure.subplots()
-    axes.axvline(0, color=_GREY, linewidth=1, linestyle="--")
+    axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
     means = [_point(axes, place, row, _VERDICTS[row.verdict]) for place, row in enumerate(rows)]
     _figures(axes, [f"{value:+.3f}".replace("-", "−") for value in means])
     _rows(axes, [row.system for row in rows])
@@ -216,7 +205,7 @@ def _categories(board: Leaderboard) -> Any:
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, (category, n) in zip(panels, board.categories.items(), strict=False):
         base = board.mean("retrieval", board.baseline.name, None, category).mean
-        axes.axvline(base, color=_GREY, linewidth=1, linestyle="--")
+        axes.axvline(base, color=GREY, linewidth=1, linestyle="--")
         for place, system in enumerate(systems):
             _point(axes, place, board.mean("retrieval", system.name, None, category), _style(board, system))
         _rows(axes, [system.name for system in systems])
@@ -252,19 +241,19 @@ def _queries(board: Leaderboard) -> Any:
 
 
 def _waterfall(axes: Any, gaps: Sequence[float]) -> None:
-    colours = [_BLUE if gap > 0 else _ORANGE for gap in gaps]
+    colours = [BLUE if gap > 0 else ORANGE for gap in gaps]
     axes.bar(range(len(gaps)), gaps, width=1.0, color=colours, edgecolor="white", linewidth=0.3)
-    axes.axhline(0, color=_GREY, linewidth=1)
-    axes.axhline(mean(gaps), color=_GREEN, linewidth=1.5, linestyle="--")
+    axes.axhline(0, color=GREY, linewidth=1)
+    axes.axhline(mean(gaps), color=GREEN, linewidth=1.5, linestyle="--")
     axes.set_ylim(-1.08, 1.08)
     axes.set_xlim(-0.5, len(gaps) - 0.5)
     axes.grid(axis="y")
     wins, losses, ties = counts(gaps)
     texts = [
-        (0.02, 0.06, "left", _BLUE, f"▲ {wins} gained"),
-        (0.50, 0.06, "center", _GREY, f"{ties} equal"),
-        (0.98, 0.90, "right", _ORANGE, f"▼ {losses} lost"),
-        (0.98, 0.78, "right", _GREEN, f"mean {mean(gaps):+.3f}".replace("-", "−")),
+        (0.02, 0.06, "left", BLUE, f"▲ {wins} gained"),
+        (0.50, 0.06, "center", GREY, f"{ties} equal"),
+        (0.98, 0.90, "right", ORANGE, f"▼ {losses} lost"),
+        (0.98, 0.78, "right", GREEN, f"mean {mean(gaps):+.3f}".replace("-", "−")),
     ]
     for x, y, align, colour, text in texts:
         axes.text(x, y, text, ha=align, color=colour, transform=axes.transAxes, fontweight="bold")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.console import Reporter
 from benchmark.escape import code, md
 from benchmark.files import Json, read_json, shown, write_text
+from benchmark.pages import flat_facts, markdown_templates, plain_name
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
 from benchmark.records import Chunk, Run, TestSet, read_chunks, read_testset
@@ -64,7 +64,7 @@ def make_report(
     testset, chunks = read_testset(domain.testset), read_chunks(domain.chunks / "chunks.jsonl")
     manifests = dict(_manifests(domain, benchmark))
     path = domain.results / NAME
-    text = _environment().get_template("report.md.jinja").render(
+    text = markdown_templates(_TEMPLATES).get_template("report.md.jinja").render(
         board=leaderboard,
         domain=domain,
         benchmark=benchmark,
@@ -84,21 +84,6 @@ def make_report(
     where = path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else shown(path)
     reporter.note(f"report: {where} with {len(plots)} plots")
     return path
-
-
-def _environment() -> Environment:
-    """Whatever a template prints is escaped for Markdown, unless our own code has made it Markdown."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        finalize=lambda value: value if isinstance(value, Markup) else md(value),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["code"] = code
-    return environment
 
 
 # --- results --------------------------------------------------------------------------------------------------------
@@ -181,7 +166,7 @@ def _synthetic(manifest: Json | None) -> dict[str, Markup] | None:
     shown = {name: facts[name] for name in _SYNTHETIC if name in facts}
     tables = {"facts": _facts_table(shown)}
     if funnel:
-        rows = [[_name(step["rule"]), step["before"], step["dropped"], step["kept"]] for step in funnel]
+        rows = [[plain_name(step["rule"]), step["before"], step["dropped"], step["kept"]] for step in funnel]
         tables["funnel"] = render.table(["Rule", "Before", "Dropped", "Kept"], rows)
     return tables
 
@@ -207,35 +192,7 @@ def _trained(name: str, manifests: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def _facts_table(facts: Mapping[str, Any], head: tuple[str, str] = ("What", "Figure")) -> Markup:
-    return render.table(head, [[name, _said(value)] for name, value in _flat(facts)])
-
-
-def _flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Facts as rows; nested ones under `outer: inner`."""
-    for key, value in facts.items():
-        name = above + _name(key)
-        if isinstance(value, dict):
-            yield from _flat(value, f"{name}: ")
-        else:
-            yield name, value
-
-
-def _name(key: object) -> str:
-    return str(key).replace("_", " ")
-
-
-def _said(value: Any) -> str:
-    """A fact in words; rounded, since this is for reading."""
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        plain = all(not isinstance(part, (dict, list)) for part in value)
-        return ", ".join(_said(part) for part in value) if plain else f"{len(value)} entries"
-    return str(value)
+    return render.table(head, list(flat_facts(facts)))
 
 
 # --- manifests ------------------------------------------------------------------------------------------------------

@@ -1,16 +1,16 @@
 """The data card: README.md as the Hugging Face Hub shows it, examples to look at, a picture, the field's terms."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.escape import code, md
+from benchmark.escape import md
 from benchmark.files import Json, dump_yaml, write_jsonl, write_text
+from benchmark.pages import flat_facts, markdown_templates
 from benchmark.records import Chunk
 from benchmark.specs import RULES
 from benchmark.synthesis.card_header import configs_of, header
@@ -96,7 +96,7 @@ def write_card(folder: Path, data: CardInput) -> None:
         data: What to tell.
     """
     funnel, configs = _funnel(data), configs_of(data.rows)
-    environment = _environment()
+    environment = markdown_templates(_TEMPLATES)
     card = environment.get_template("card.md.jinja").render(
         data=data,
         header=Markup(dump_yaml(header(data.title, data.licence, data.language, len(data.kept), configs))),  # noqa: S704 (the dumper has quoted what needs it)
@@ -111,28 +111,12 @@ def write_card(folder: Path, data: CardInput) -> None:
         generators=[_generator(purpose, facts) for purpose, facts in data.asked.items()],
         terms=_terms(data.coverage),
         responses=data.rag.get("responses", {}),
-        flat=_flat,
+        flat=flat_facts,
     )
     write_text(folder / CARD, card)
     write_text(folder / EXAMPLES, environment.get_template("examples.md.jinja").render(**_examples(data)))
     write_picture(folder / PICTURE, data.kept, data.dropped, {step.rule: step.dropped for step in funnel})
     write_jsonl(folder / TERMS, data.coverage)
-
-
-def _environment() -> Environment:
-    """Whatever a template prints is escaped for Markdown, unless our own code has made it Markdown."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        finalize=lambda value: value if isinstance(value, Markup) else md(value),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["code"] = code
-    environment.filters["share"] = lambda value: f"{100 * value:.1f} %"
-    return environment
 
 
 # --- counts ---------------------------------------------------------------------------------------------------------
@@ -187,31 +171,6 @@ def _terms(coverage: Sequence[Json]) -> Json:
     """How many of the field's terms no question speaks of, and the first of them."""
     never = [row["term"] for row in coverage if not row["questions"]]
     return {"count": len(coverage), "never": len(never), "named": never[:_TERMS_SHOWN]}
-
-
-def _flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Facts as rows; nested ones under `outer: inner`."""
-    for key, value in facts.items():
-        name = above + str(key).replace("_", " ")
-        if isinstance(value, dict):
-            yield from _flat(value, f"{name}: ")
-        else:
-            yield name, _said(value)
-
-
-def _said(value: Any) -> str:
-    """A fact in words; rounded, since this is for reading."""
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {text}" for name, text in _flat(value))
-    if isinstance(value, list | tuple):
-        return "; ".join(_said(part) for part in value) or "none"
-    return str(value)
 
 
 # --- examples -------------------------------------------------------------------------------------------------------

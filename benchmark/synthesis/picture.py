@@ -13,24 +13,12 @@ import numpy as np
 
 from benchmark.escape import one_line
 from benchmark.files import write_bytes
+from benchmark.pages import BLUE, GREY, LOOK, ORANGE
 from benchmark.synthesis.draft import ORIGINS, PEOPLE_LIKE, Draft, Dropped, words_of
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6B6B6B"
 _WIDTH, _DPI = 8.0, 125  # inches, dots an inch: 1000 pixels
 _ROW = 0.34  # inches for each row
-_SETTINGS = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#DDDDDD",
-    "hatch.linewidth": 0.6,
-    "text.parse_math": False,
-    "savefig.dpi": _DPI,
-}
+_SETTINGS = {**LOOK, "savefig.dpi": _DPI}
 CAPTION = (
     "Words a kept query has, by origin (line: 5 to 95 % of the queries, bar: the middle half, mark: the median); "
     "queries kept and dropped by type; queries dropped by rule"
@@ -117,9 +105,9 @@ def _whole_numbers(axes: Any) -> None:
 def _lengths(axes: Any, lengths: Mapping[str, Any]) -> None:
     for place, words in enumerate(lengths.values()):
         low, first, median, third, high = np.percentile(words, [5, 25, 50, 75, 95])
-        axes.plot([low, high], [place, place], color=_BLUE, linewidth=2, solid_capstyle="butt")
-        axes.plot([first, third], [place, place], color=_BLUE, linewidth=9, solid_capstyle="butt", alpha=0.45)
-        axes.plot(median, place, "o", color=_BLUE, markersize=7)
+        axes.plot([low, high], [place, place], color=BLUE, linewidth=2, solid_capstyle="butt")
+        axes.plot([first, third], [place, place], color=BLUE, linewidth=9, solid_capstyle="butt", alpha=0.45)
+        axes.plot(median, place, "o", color=BLUE, markersize=7)
     _counts(axes, [f"n = {len(words)}" for words in lengths.values()])
     _rows(axes, list(lengths))
     _whole_numbers(axes)
@@ -130,8 +118,8 @@ def _lengths(axes: Any, lengths: Mapping[str, Any]) -> None:
 def _kept_and_dropped(axes: Any, types: Mapping[str, tuple[int, int]]) -> None:
     from matplotlib.patches import Patch
 
-    kept: dict[str, Any] = {"color": _BLUE}
-    dropped: dict[str, Any] = {"facecolor": "white", "edgecolor": _ORANGE, "hatch": "////"}
+    kept: dict[str, Any] = {"color": BLUE}
+    dropped: dict[str, Any] = {"facecolor": "white", "edgecolor": ORANGE, "hatch": "////"}
     for place, (stayed, gone) in enumerate(types.values()):
         axes.barh(place, stayed, height=0.62, **kept)
         if gone:  # a bar without width would still show its edge
@@ -149,9 +137,9 @@ def _rules(axes: Any, rules: Mapping[str, int]) -> None:
     axes.set_title("Queries dropped, by rule")
     if not rules:
         axes.axis("off")
-        axes.text(0, 0.5, "no query was dropped", color=_GREY, transform=axes.transAxes)
+        axes.text(0, 0.5, "no query was dropped", color=GREY, transform=axes.transAxes)
         return
-    axes.barh(range(len(rules)), list(rules.values()), height=0.62, color=_ORANGE)
+    axes.barh(range(len(rules)), list(rules.values()), height=0.62, color=ORANGE)
     _counts(axes, [str(count) for count in rules.values()])
     _rows(axes, [name.replace("_", " ") for name in rules])
     _whole_numbers(axes)

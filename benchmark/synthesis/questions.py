@@ -19,6 +19,9 @@ from benchmark.synthesis.writers import QuestionContext as QuestionContext
 _SHORTEST: Final = 12
 """Words that a passage must have to be asked about."""
 _LABEL = re.compile(r"^(?:(?:search )?(?:query|question)s?(?: \d+)?\s*:\s*|[-*•]\s+|\d+[.)]\s+)", re.IGNORECASE)
+_LIST = re.compile(r"\s*[,;|]\s*")
+_TYPED: Final = 8
+"""Words of a list that are typed into a search box."""
 _QUOTES: Final = "\"'`“”‘’«»„*_ "
 
 
@@ -88,7 +91,7 @@ def question_drafts(
             )  # fmt: skip
             if not text:
                 dropped.append(Dropped(draft, "no_question"))
-            elif asked.request.form is None and _cut_off(asked.request, answer):
+            elif asked.request.form is None and slot.type != "keywords" and _cut_off(asked.request, answer):
                 dropped.append(Dropped(draft, "cut_off"))
             else:
                 drafts.append(draft)
@@ -101,14 +104,33 @@ def _items(asked: QuestionRequest, answer: Answer) -> list[Mapping[str, str]]:
     if wanted is None:
         begun = asked.request.prefill.rpartition('"')[2] + answer.text
         begun = " ".join(begun.split()).rstrip(" .,;:!-")
-        fine = len(words_of(begun)) > 1
-        mark = "" if asked.slots[0].type == "keywords" else "?"
-        return [{"question": begun + mark if fine else "", "answer": ""}]
+        if asked.slots[0].type == "keywords":
+            return [{"question": first_terms(begun, _cut_off(asked.request, answer)), "answer": ""}]
+        return [{"question": begun + "?" if len(words_of(begun)) > 1 else "", "answer": ""}]
     try:
         value: Json = wanted.read(answer.text)
     except FormError:  # a replay file that somebody has edited
         return [{"question": "", "answer": ""}] * len(asked.slots)
     return cast(list[Mapping[str, str]], value["questions"])
+
+
+def first_terms(text: str, cut_off: bool = False) -> str:
+    """The first terms of a list as one would type them, eight words together; a very small model goes on for long.
+
+    Args:
+        text: Terms with commas or bars between them, or a query without any.
+        cut_off: Whether the last term is not whole; it is left out then.
+
+    >>> first_terms("seller consolidation, primary beneficiary | capital exemption, one more term, and")
+    'seller consolidation primary beneficiary capital exemption'
+    """
+    terms = [term for term in _LIST.split(text) if term]
+    kept: list[str] = []
+    for term in terms[:-1] if cut_off else terms:
+        if kept and len(words_of(" ".join([*kept, term]))) > _TYPED:
+            break
+        kept.append(term)
+    return " ".join(kept)
 
 
 def _cut_off(request: ChatRequest, answer: Answer) -> bool:

@@ -162,23 +162,7 @@ def test_a_fifth_of_five_is_one():
     assert worst(np.array([5, 4, 3, 2, 1], dtype=np.float32), 0.8).tolist() == [4]
 
 
-def write_cross_encoder(project):
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=128, num_labels=1, initializer_range=0.5,
-    )  # fmt: skip
-    folder = project.root / "weights" / "ce"
-    BertForSequenceClassification(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(project.root / "weights" / "tiny").save_pretrained(folder)
-    (project.specs_folder / "ce.yaml").write_text("path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
-
-
-def test_a_cross_encoder_drops_the_worst_questions_and_scores_nothing_else(project):
-    write_cross_encoder(project)
+def test_a_cross_encoder_drops_the_worst_questions_and_scores_nothing_else(project, cross_encoder):
     chunks = [chunk("A mooring is let for one season."), chunk("A colony swarms in spring.", 1)]
     questions = ["Who lets it?", "When does it swarm?", "How long is it let?", "What is a queen?", "Why leave?"]
     drafts = [draft(text, number % 2) for number, text in enumerate(questions)]

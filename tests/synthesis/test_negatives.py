@@ -1,14 +1,13 @@
 """Mined negatives: what is never one, the margins, the miners, the draw, the memory, and what is told of shortfalls."""
 
 import tracemalloc
-from functools import partial
 
 import numpy as np
 import pytest
 
 from benchmark.console import SILENT
 from benchmark.encoders.bm25 import BM25Index
-from benchmark.encoders.pairs import cross_encoder_scores
+from benchmark.encoders.pairs import PairScorer
 from benchmark.records import Chunk
 from benchmark.specs import BM25Settings, Negatives
 from benchmark.specs.generate import Relabel
@@ -228,19 +227,8 @@ def test_queries_are_rescored_in_batches(monkeypatch):
     assert parts.negatives == whole.negatives and parts.similarities == whole.similarities
 
 
-def test_a_real_cross_encoder_keeps_its_margin(project):
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(1)
-    config = BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=128, num_labels=1, initializer_range=0.5,
-    )  # fmt: skip
-    BertForSequenceClassification(config).save_pretrained(project.root / "weights" / "ce")
-    AutoTokenizer.from_pretrained(project.root / "weights" / "tiny").save_pretrained(project.root / "weights" / "ce")
-    (project.specs_folder / "ce.yaml").write_text("path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
-    rescorer = partial(cross_encoder_scores, project, "ce", reporter=SILENT, label="scoring")
+def test_a_real_cross_encoder_keeps_its_margin(project, cross_encoder):
+    rescorer = PairScorer(project, "ce", SILENT, "scoring")
     words = ["queen", "mooring", "rye", "clock", "mite", "basin", "oven", "draw"]
     rows = [("p.md", "One", "the positive", 0.3)]
     rows += [(f"{i}.md", "One", f"{words[i % 8]} and {words[i // 8]}", 0.7 + i * 0.01) for i in range(20)]

@@ -285,9 +285,15 @@ def test_no_two_requests_of_a_small_model_are_the_same():
 
 def test_what_a_small_model_said_becomes_a_question_or_keywords():
     chunks = [chunk(0, SHORT)]
-    for kind, said, text in (
-        ("edge", " the pool is\n empty.", "the pool is empty?"),
-        ("keywords", "overcollateralization test, ratio", "overcollateralization test, ratio"),
+    cut = ("cut_off", "cut_off")
+    for kind, said, text, when_cut in (
+        ("edge", " the pool is\n empty.", "the pool is empty?", cut),
+        (
+            "keywords",
+            "overcollateralization test, ratio",
+            "overcollateralization test ratio",
+            "overcollateralization test",
+        ),
     ):
         (item,) = asked_for(chunks, spec(small(), 1, types={kind: 1}))
         (draft,), dropped = question_drafts([item], [Answer(said, 90, 9)], chunks)
@@ -295,7 +301,10 @@ def test_what_a_small_model_said_becomes_a_question_or_keywords():
         assert draft.text == f"{start} {text}".strip() and dropped == []
         assert (draft.type, draft.persona, draft.difficulty, draft.answer) == (kind, "", "", "")
         for answer in (Answer(said, 90, 48), Answer(said, 90, None, cut_off=True)):
-            assert question_drafts([item], [answer], chunks)[1][0].rule == "cut_off"
+            drafts, dropped = question_drafts([item], [answer], chunks)
+            # Of a list that was cut off its whole terms are left.
+            assert [draft.text for draft in drafts] == ([] if when_cut == cut else [when_cut])
+            assert [gone.rule for gone in dropped] == (["cut_off"] if when_cut == cut else [])
     (item,) = asked_for(chunks, spec(small(), 1, types={"keywords": 1}))
     assert question_drafts([item], [Answer(" ...", 90, 2)], chunks)[1][0].rule == "no_question"
     assert question_drafts([item], [None], chunks) == ([], [])

@@ -63,32 +63,15 @@ def test_bm25s_scores_are_shares_of_the_querys_best(project):
     assert scores.teacher == "BM25" and "highest" in scores.scale
 
 
-def write_cross_encoder(project):
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(1)
-    config = BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=128, num_labels=1, initializer_range=0.5,
-    )  # fmt: skip
-    folder = project.root / "weights" / "ce"
-    BertForSequenceClassification(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(project.root / "weights" / "tiny").save_pretrained(folder)
-    (project.specs_folder / "ce.yaml").write_text("path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
-    return folder
-
-
-def test_a_cross_encoder_reads_the_positive_and_the_whole_chunks(project):
+def test_a_cross_encoder_reads_the_positive_and_the_whole_chunks(project, cross_encoder):
     import torch
     from sentence_transformers import CrossEncoder
 
-    folder = write_cross_encoder(project)
     scores = scored(project, teacher="cross-encoder", model="ce")
     texts = [chunk.full_text for chunk in corpus().chunks]
     pairs = [(draft.text, draft.positive) for draft in DRAFTS]
     pairs += [(DRAFTS[0].text, texts[3]), (DRAFTS[0].text, texts[2]), (DRAFTS[1].text, texts[0])]
-    model = CrossEncoder(str(folder), device="cpu", max_length=96)
+    model = CrossEncoder(str(cross_encoder), device="cpu", max_length=96)
     expected = 1 / (1 + np.exp(-model.predict(pairs, activation_fn=torch.nn.Identity())))
     assert [*scores.own, *scores.negatives[0], *scores.negatives[1]] == pytest.approx(expected.tolist(), abs=1e-4)
     assert scores.negatives[2] == [] and "ce" in scores.teacher and "sigmoid" in scores.scale
