@@ -32,7 +32,7 @@ check-wheel: $(INSTALLED)
 	bash scripts/check_wheel.sh $(BIN)/python
 
 # About three quarters of an hour in all; each can be run by itself.
-bench: bench-reference bench-llm bench-mining bench-synthetic
+bench: bench-reference bench-llm bench-mining bench-synthetic bench-adapter
 
 bench-%: $(INSTALLED)
 	$(BIN)/python scripts/bench_$*.py

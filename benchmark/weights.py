@@ -12,6 +12,8 @@ from benchmark.specs import ModelSpec
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 # Folders of a model that do not change a vector.
 _IGNORED = ("README.md", "manifest.json", "model_card.md")
+ADAPTER_FILE = "linear_adapter.safetensors"
+"""An adapter's matrices, in its folder."""
 
 
 def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> Path:
@@ -41,6 +43,20 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise BenchError(f"{where}: {shown(folder)}: neither config.json nor modules.json; not a model folder")
     return folder
+
+
+def adapter_file(project: Project, name: str, spec: ModelSpec) -> Path:
+    """The file with the matrices of an `adapter:` spec.
+
+    Raises:
+        BenchError: The folder is not there or holds no adapter.
+    """
+    folder = project.root / (spec.adapter or "")
+    path = folder / ADAPTER_FILE
+    if path.is_file():
+        return path
+    why = f"has no {ADAPTER_FILE}" if folder.is_dir() else "no such folder (train it with: domainbench finetune)"
+    raise BenchError(f"model_specs/{name}.yaml: adapter: {spec.adapter}: {why}")
 
 
 def package_folder(package: str, where: str) -> Path:
@@ -91,11 +107,14 @@ def model_fingerprint(project: Project, name: str) -> str:
     spec = project.model_spec(name)
     settings = spec.model_dump(
         mode="json",
-        exclude={"description", "licence", "parameters", "dimensions", "provenance", "path", "package", "hub", "revision"},
+        exclude={"description", "licence", "parameters", "dimensions", "provenance", "path", "package", "hub", "revision",
+                 "adapter"},
     )  # fmt: skip
     for key in ("hybrid", "retriever", "reranker", "base"):
         settings.pop(key)
     parts = [model_fingerprint(project, part) for part in spec.parts]
+    if spec.adapter is not None:
+        parts.append(hash_file(adapter_file(project, name, spec)))
     if not spec.parts and spec.bm25 is None:
         parts.append(weights_hash(model_folder(project, name, spec)))
     return hash_json([spec.source if spec.parts else "", settings, parts])

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import benchmark
-from benchmark.specs import DomainSpec, ModelSpec, parse_spec
+from benchmark.specs import DomainSpec, FinetuneSpec, ModelSpec, parse_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +47,15 @@ def test_the_yaml_snippets_are_valid():
                 parse_spec(kind, yaml.safe_load(text), "docs/files.md")
                 checked += 1
     assert checked >= 3
+
+
+def test_the_training_runs_in_the_documentation_state_the_defaults():
+    (text,) = [text for text in snippets("docs/files.md", "yaml") if text.startswith("finetune:")]
+    (run,) = yaml.safe_load(text)["finetune"]
+    spec = parse_spec(FinetuneSpec, run, "docs/files.md")
+    plain = parse_spec(FinetuneSpec, {name: run[name] for name in ("name", "kind", "base")}, "docs/files.md")
+    assert spec.linear == plain.linear
+    assert set(run["adapter"]) == set(spec.linear.model_dump())
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/files.md"])

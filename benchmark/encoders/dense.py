@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,23 @@ from benchmark.weights import model_fingerprint, model_folder
 
 Role = Literal["query", "document"]
 _SLICE = 256
+
+
+class Encoder(Protocol):
+    """Anything that turns texts into unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """The spec's name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that changes a vector."""
+
+    def encode(
+        self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = ""
+    ) -> NDArray[np.float32]:
+        """Vectors of unit length, in the order of the texts, shape (n_texts, n_dimensions)."""
 
 
 def _quiet() -> None:
@@ -98,6 +115,7 @@ class DenseEncoder:
         self.fingerprint = fingerprint
         self.model = model
         self.prompts = prompts
+        self._routed = _has_routes(model)
 
     @classmethod
     def load(cls, project: Project, name: str) -> "DenseEncoder":
@@ -108,6 +126,8 @@ class DenseEncoder:
         """
         spec = project.model_spec(name)
         where = f"model_specs/{name}.yaml"
+        if spec.adapter is not None:
+            raise BenchError(f"{where}: is an adapter on {spec.base} and has no weights of its own; name that one")
         source = project.model_spec(spec.base) if spec.base else spec
         if source.kind != "bi-encoder" or source.source not in {"hub", "path", "package"}:
             raise BenchError(f"{where}: is no bi-encoder (source: {spec.source}, kind: {source.kind})")
@@ -134,6 +154,7 @@ class DenseEncoder:
         order = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
         slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
         shown = reporter if label else SILENT
+        route = {"task": role} if self._routed else {}
         result: NDArray[np.float32] | None = None
         for rows in shown.track(slices, total=len(slices), label=label):
             part = self.model.encode(
@@ -143,6 +164,7 @@ class DenseEncoder:
                 normalize_embeddings=True,
                 show_progress_bar=False,
                 convert_to_numpy=True,
+                **route,
             )
             if result is None:
                 result = np.zeros((len(texts), part.shape[1]), dtype=np.float32)
@@ -150,6 +172,13 @@ class DenseEncoder:
         if result is None:
             return np.zeros((0, int(self.model.get_embedding_dimension() or 0)), dtype=np.float32)
         return result
+
+
+def _has_routes(model: Any) -> bool:
+    """Whether queries and documents go different ways through the model, by sentence-transformers' Router."""
+    from sentence_transformers.base.modules import Router
+
+    return any(isinstance(module, Router) for module in model.modules())
 
 
 def resolve_prompts(spec: ModelSpec, model: Any) -> dict[str, str]:

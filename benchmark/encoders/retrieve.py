@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
+from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.bm25 import BM25Index
-from benchmark.encoders.dense import DenseEncoder, open_cross_encoder
+from benchmark.encoders.dense import Encoder, open_cross_encoder
 from benchmark.encoders.store import document_vectors
 from benchmark.errors import BenchError
 from benchmark.project import Domain, Project
@@ -47,7 +48,7 @@ class Scorer(Protocol):
 class DenseScorer:
     """Cosine similarity of a bi-encoder's vectors, in blocks of queries."""
 
-    def __init__(self, encoder: DenseEncoder, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    def __init__(self, encoder: Encoder, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         self.ids = ids
         self._encoder = encoder
         self._vectors = vectors
@@ -222,7 +223,7 @@ def open_scorer(
         return HybridScorer(sides, spec.weights or HYBRID_WEIGHTS)
     if spec.retriever is not None:
         raise BenchError(f"model_specs/{name}.yaml: a pipeline of two stages cannot be a side of a hybrid")
-    encoder = DenseEncoder.load(project, name)
+    encoder = open_encoder(project, name)
     return DenseScorer(encoder, ids, document_vectors(domain, encoder, chunks, reporter))
 
 

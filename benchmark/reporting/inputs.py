@@ -191,7 +191,7 @@ def _tuned_from(name: str, spec: ModelSpec, benchmark: BenchmarkSpec) -> str | N
         if run.name == name:
             return run.base
     base = spec.provenance.get("base")
-    return base if isinstance(base, str) and spec.path is not None else None
+    return base if isinstance(base, str) and (spec.path or spec.adapter) else None
 
 
 def _kind(spec: ModelSpec, origin: str | None) -> str:
@@ -204,6 +204,8 @@ def _kind(spec: ModelSpec, origin: str | None) -> str:
         return f"{spec.retriever}, its first {spec.depth} reranked by {spec.reranker}"
     if spec.truncate_dim is not None:
         return f"{spec.base}, cut to {spec.truncate_dim} dimensions"
+    if spec.adapter is not None:
+        return f"linear adapter on {spec.base}"
     if origin is not None:
         return f"{spec.kind}, tuned from {origin}"
     return f"{spec.kind} {spec.hub or spec.package or spec.path}"

@@ -6,6 +6,7 @@ Unknown keys are errors with a "did you mean"; every mistake of a file is told a
 from benchmark.specs.base import Strict as Strict
 from benchmark.specs.base import parse_spec as parse_spec
 from benchmark.specs.base import read_spec as read_spec
+from benchmark.specs.benchmark import AdapterSettings as AdapterSettings
 from benchmark.specs.benchmark import BenchmarkSpec as BenchmarkSpec
 from benchmark.specs.benchmark import FinetuneSpec as FinetuneSpec
 from benchmark.specs.domains import Chunking as Chunking

@@ -1,6 +1,6 @@
 """`benchmark.yaml`: everything that `domainbench run` does, in order."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,11 +8,42 @@ from benchmark.specs.base import Name, Positive, Share, Strict
 from benchmark.specs.generate import GenerateSpec
 
 
+class AdapterSettings(Strict):
+    """A linear adapter: matrices over vectors that stay as they are.
+
+    Attributes:
+        sides: `query`: one matrix, the documents' vectors stay untouched; `both`: one for each side.
+        epochs: At most; 30, or 60 for both sides. The best one on the development split is kept.
+        learning_rate: AdamW's; 3e-4, or 1e-4 for both sides.
+        batch_size: Queries in a step; the candidates are always the whole corpus.
+        scale: What cosine similarities are multiplied with (InfoNCE's inverse temperature).
+        shrinkage: Weight of the penalty on the distance from the identity.
+    """
+
+    sides: Literal["query", "both"] = "query"
+    epochs: Annotated[int, Field(gt=0, le=1000)] = 30
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
+    batch_size: Positive = 256
+    scale: Annotated[float, Field(gt=0, le=1000)] = 20.0
+    shrinkage: Annotated[float, Field(ge=0)] = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_sides(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("sides") == "both":
+            return {"epochs": 60, "learning_rate": 1e-4, **given}
+        return given
+
+
+_OF_ADAPTERS: Final = frozenset({"name", "kind", "base", "max_pairs", "adapter"})
+"""Keys of a training run that mean something for an adapter."""
+
+
 class FinetuneSpec(Strict):
     """One training run; its name becomes the name of the model spec that it emits."""
 
     name: Name
-    kind: Literal["bi-encoder", "cross-encoder"]
+    kind: Literal["adapter", "bi-encoder", "cross-encoder"]
     base: Name
     epochs: Annotated[float, Field(gt=0, le=100)] = 1.0
     batch_size: Positive = 64
@@ -22,6 +53,33 @@ class FinetuneSpec(Strict):
     hard_negatives: Annotated[int, Field(ge=0, le=16)] = 0
     mini_batch_size: Positive = 64
     max_pairs: Positive | None = None
+    adapter: AdapterSettings | None = None
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        given = self.model_fields_set
+        if self.kind != "adapter" and self.adapter is not None:
+            raise ValueError(f"'adapter' goes with kind: adapter, not with kind: {self.kind}")
+        foreign = [name for name in type(self).model_fields if name in given - _OF_ADAPTERS]
+        if self.kind == "adapter" and foreign:
+            raise ValueError(
+                f"{', '.join(repr(name) for name in foreign)} cannot be set for kind: adapter; its own settings stand "
+                f"under 'adapter': {', '.join(AdapterSettings.model_fields)}"
+            )
+        return self
+
+    @property
+    def linear(self) -> AdapterSettings:
+        """The adapter's settings, or their defaults."""
+        return self.adapter or AdapterSettings()
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """The settings that mean something for this kind of run, as JSON values."""
+        if self.kind == "adapter":
+            common = self.model_dump(mode="json", include=set(_OF_ADAPTERS) - {"adapter"})
+            return {**common, "adapter": self.linear.model_dump(mode="json")}
+        return self.model_dump(mode="json", exclude={"adapter"})
 
 
 class BenchmarkSpec(Strict):

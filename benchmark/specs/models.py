@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from benchmark.specs.base import Name, Positive, Share, Strict
 
-SOURCES = ("hub", "path", "package", "bm25", "hybrid", "retriever", "truncate_dim")
+SOURCES = ("hub", "path", "package", "bm25", "hybrid", "retriever", "truncate_dim", "adapter")
 
 
 class Prompts(Strict):
@@ -32,7 +32,8 @@ class ModelSpec(Strict):
     `hub:` with `revision:`, `path:` (relative to the project) and `package:` (`import_name/folder`: weights that an
     installed Python package carries) are models; `bm25:` is lexical; `hybrid: [a, b]` fuses two specs;
     `retriever:` with `reranker:` is a pipeline of two stages; `base:` with `truncate_dim:` cuts a Matryoshka
-    model's vectors.
+    model's vectors, `base:` with `adapter:` (a folder relative to the project) multiplies a model's vectors with
+    trained matrices; prompts and length are then the base's.
     """
 
     description: str = ""
@@ -48,6 +49,7 @@ class ModelSpec(Strict):
     depth: Annotated[int, Field(gt=0, le=1000)] = 50
     base: Name | None = None
     truncate_dim: Positive | None = None
+    adapter: str | None = None
     kind: Literal["bi-encoder", "cross-encoder"] = "bi-encoder"
     prompts: Prompts = Prompts()
     max_length: Positive | None = None
@@ -63,14 +65,13 @@ class ModelSpec(Strict):
         if len(given) != 1:
             what = "no source" if not given else "two sources: " + ", ".join(given)
             raise ValueError(f"{what}; exactly one of {', '.join(SOURCES)} is needed")
-        partners = {"reranker": "retriever", "base": "truncate_dim", "revision": "hub", "weights": "hybrid"}
+        partners = {"reranker": "retriever", "revision": "hub", "weights": "hybrid"}
         for key, owner in partners.items():
             if getattr(self, key) is not None and getattr(self, owner) is None:
                 raise ValueError(f"'{key}' goes with '{owner}'")
         if (self.retriever is None) != (self.reranker is None):
             raise ValueError("'retriever' goes with 'reranker'")
-        if (self.truncate_dim is None) != (self.base is None):
-            raise ValueError("'truncate_dim' goes with 'base'")
+        self._check_base()
         if self.weights is not None and sum(self.weights) == 0:
             raise ValueError("'weights' are both 0")
         if self.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.hub):
@@ -79,6 +80,20 @@ class ModelSpec(Strict):
         if self.trust_remote_code and not (self.hub is not None and pinned):
             raise ValueError("trust_remote_code needs 'hub' and a 'revision' of 40 hex digits (a commit)")
         return self
+
+    def _check_base(self) -> None:
+        owners = [name for name in ("truncate_dim", "adapter") if getattr(self, name) is not None]
+        if self.base is not None and not owners:
+            raise ValueError("'base' goes with 'truncate_dim' or 'adapter'")
+        if self.base is None and owners:
+            raise ValueError(f"'{owners[0]}' goes with 'base'")
+        if self.adapter is None:
+            return
+        if self.kind != "bi-encoder":
+            raise ValueError(f"'adapter' goes with a bi-encoder, not with kind: {self.kind}")
+        given = [name for name in ("prompts", "max_length") if name in self.model_fields_set]
+        if given:
+            raise ValueError(f"'{given[0]}' is the base's where there is an 'adapter'; write it in the base's spec")
 
     @property
     def source(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import Reporter
-from benchmark.encoders.dense import DenseEncoder
+from benchmark.encoders.dense import Encoder
 from benchmark.errors import BenchError
 from benchmark.files import Json
 from benchmark.llm.prompts import Prompts
@@ -79,7 +79,7 @@ class Filtered:
 def run_filters(
     drafts: Sequence[Draft],
     corpus: Corpus,
-    encoder: DenseEncoder,
+    encoder: Encoder,
     spec: GenerateSpec,
     test_questions: Sequence[str],
     tools: Tools,
@@ -137,7 +137,7 @@ def run_filters(
 class _Rows:
     """The queries that are still there, with what is known about each of them."""
 
-    def __init__(self, drafts: Sequence[Draft], encoder: DenseEncoder, reporter: Reporter) -> None:
+    def __init__(self, drafts: Sequence[Draft], encoder: Encoder, reporter: Reporter) -> None:
         self.drafts = list(drafts)
         self.dropped: list[Dropped] = []
         self.closest: NDArray[np.float32] | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmark.console import SILENT, Reporter
-from benchmark.encoders.dense import DenseEncoder
+from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.pairs import PairScorer
 from benchmark.files import Json, hash_file, write_jsonl
 from benchmark.llm.journal import export_replay, open_journal
@@ -226,7 +226,7 @@ class Work:
             self._reporter.note(
                 f"generate: too few documents to hold some out; the development split is by {split.unit}"
             )
-        encoder = DenseEncoder.load(self._project, self._spec.retriever)
+        encoder = open_encoder(self._project, self._spec.retriever)
         corpus = Corpus.open(self._domain, encoder, self.chunks, self._reporter)
         drafts, unread = self._drafts(asker, corpus)
         language = self._language if self._language.known else None

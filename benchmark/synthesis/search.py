@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.console import Reporter
 from benchmark.encoders.bm25 import BM25Index
-from benchmark.encoders.dense import DenseEncoder
+from benchmark.encoders.dense import Encoder
 from benchmark.encoders.store import document_vectors
 from benchmark.project import Domain
 from benchmark.records import Chunk
@@ -31,7 +31,7 @@ class Corpus:
     bm25: BM25Index
 
     @classmethod
-    def open(cls, domain: Domain, encoder: DenseEncoder, chunks: Sequence[Chunk], reporter: Reporter) -> "Corpus":
+    def open(cls, domain: Domain, encoder: Encoder, chunks: Sequence[Chunk], reporter: Reporter) -> "Corpus":
         """Encode (or read the kept vectors of) the corpus, and index it."""
         vectors = document_vectors(domain, encoder, chunks, reporter)
         texts = [chunk.full_text for chunk in chunks]

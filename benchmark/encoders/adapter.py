@@ -1,0 +1,160 @@
+"""A linear adapter: an encoder's vectors multiplied with small matrices, one for queries and perhaps one for documents.
+
+Document vectors that were computed for the base serve the adapter too: as they are, or after one matrix product.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.console import SILENT, Reporter
+from benchmark.encoders.dense import DenseEncoder, Encoder, Role
+from benchmark.errors import BenchError
+from benchmark.files import shown, write_bytes
+from benchmark.project import Project
+from benchmark.weights import adapter_file, model_fingerprint
+
+_SLICE = 8192
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class LinearMaps:
+    """What is done to the vectors of either side.
+
+    Attributes:
+        query: Shape (n_dimensions, n_dimensions); a vector v becomes `query @ v`, at length 1.
+        document: The same for documents; None leaves their vectors untouched.
+    """
+
+    query: NDArray[np.float32]
+    document: NDArray[np.float32] | None
+
+    @classmethod
+    def identity(cls, dimensions: int, *, both: bool) -> "LinearMaps":
+        """Maps that change no direction."""
+        same = np.eye(dimensions, dtype=np.float32)
+        return cls(same, same.copy() if both else None)
+
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors that go in and come out."""
+        return len(self.query)
+
+    def matrix(self, role: Role) -> NDArray[np.float32] | None:
+        """The matrix of one side; None where its vectors stay as they are."""
+        return self.query if role == "query" else self.document
+
+    def apply(self, vectors: NDArray[np.float32], role: Role) -> NDArray[np.float32]:
+        """Adapted vectors at length 1, shape (n_vectors, n_dimensions); the same array where nothing is to be done."""
+        matrix = self.matrix(role)
+        if matrix is None:
+            return vectors
+        adapted = np.empty_like(vectors)
+        for start in range(0, len(vectors), _SLICE):
+            part = vectors[start : start + _SLICE] @ matrix.T
+            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), _SMALLEST)
+            adapted[start : start + _SLICE] = part
+        return adapted
+
+    def mixed(self, share: float) -> "LinearMaps":
+        """The way from the identity to these maps, gone to this share: identity + share * (map - identity)."""
+        same = np.eye(self.dimensions, dtype=np.float32)
+
+        def part(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(same + np.float32(share) * (matrix - same), dtype=np.float32)
+
+        return LinearMaps(part(self.query), None if self.document is None else part(self.document))
+
+    @property
+    def distance(self) -> float:
+        """From the identity: the root mean square over both sides of |matrix - identity| / |identity| (Frobenius)."""
+        sides = [matrix for matrix in (self.query, self.document) if matrix is not None]
+        squares = [float(np.square(matrix - np.eye(self.dimensions)).sum()) / self.dimensions for matrix in sides]
+        return float(np.sqrt(np.mean(squares)))
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file; equal maps give equal bytes."""
+        from safetensors.numpy import save
+
+        tensors = {"query": np.ascontiguousarray(self.query)}
+        if self.document is not None:
+            tensors["document"] = np.ascontiguousarray(self.document)
+        write_bytes(path, save(tensors))
+
+    @classmethod
+    def load(cls, path: Path, where: str) -> "LinearMaps":
+        """Read what `save` wrote.
+
+        Raises:
+            BenchError: The file is broken, or holds something else than square matrices of one size.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            tensors = load(path.read_bytes())
+        except (SafetensorError, OSError, ValueError) as error:
+            raise BenchError(f"{where}: {shown(path)}: cannot be read: {str(error).splitlines()[0][:200]}") from None
+        shapes = {array.shape for array in tensors.values()}
+        square = len(shapes) == 1 and all(len(shape) == 2 and shape[0] == shape[1] for shape in shapes)
+        if not square or "query" not in tensors or not tensors.keys() <= {"query", "document"}:
+            raise BenchError(f"{where}: {shown(path)}: is no linear adapter (a square matrix 'query', or two)")
+        floats = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
+        return cls(floats["query"], floats.get("document"))
+
+
+class AdaptedEncoder:
+    """An encoder whose vectors are another one's, multiplied with matrices.
+
+    Attributes:
+        name: The spec's name.
+        fingerprint: A hash of the base and the matrices.
+        base: Where the vectors come from.
+        maps: What is done to them.
+    """
+
+    def __init__(self, name: str, fingerprint: str, base: Encoder, maps: LinearMaps) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.base = base
+        self.maps = maps
+
+    def encode(
+        self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = ""
+    ) -> NDArray[np.float32]:
+        """Vectors of unit length, in the order of the texts, shape (n_texts, n_dimensions).
+
+        Raises:
+            BenchError: The base's vectors have other dimensions than the adapter was trained on.
+        """
+        return self.adapt(self.base.encode(texts, role, reporter, label), role)
+
+    def adapt(self, vectors: NDArray[np.float32], role: Role) -> NDArray[np.float32]:
+        """What becomes of the base's vectors, shape (n_vectors, n_dimensions).
+
+        Raises:
+            BenchError: The base's vectors have other dimensions than the adapter was trained on.
+        """
+        if vectors.shape[1] != self.maps.dimensions:
+            raise BenchError(
+                f"model_specs/{self.name}.yaml: the adapter was trained on {self.maps.dimensions} dimensions, "
+                f"{self.base.name} has {vectors.shape[1]}"
+            )
+        return self.maps.apply(vectors, role)
+
+
+def open_encoder(project: Project, name: str) -> Encoder:
+    """The encoder of a bi-encoder's spec, with or without an adapter.
+
+    Raises:
+        BenchError: The spec is no bi-encoder, or its weights or matrices cannot be had.
+    """
+    spec = project.model_spec(name)
+    if spec.adapter is None or spec.base is None:
+        return DenseEncoder.load(project, name)
+    maps = LinearMaps.load(adapter_file(project, name, spec), f"model_specs/{name}.yaml")
+    return AdaptedEncoder(name, model_fingerprint(project, name), open_encoder(project, spec.base), maps)
