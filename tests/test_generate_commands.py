@@ -152,6 +152,23 @@ def test_passages_can_be_written_from_a_description_alone(project, serve):
     assert run(project, "generate") == 0 and len(server.bodies) == asked
 
 
+def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(project, serve, capsys):
+    server = serve(writer)
+
+    def budget(calls):
+        write(project, endpoint(server).replace("model: m}", "model: m}, budget: {calls: %d}" % calls))
+
+    budget(2)
+    assert run(project, "generate") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "2 of 2 calls" in line and "'budget'" in line and len(server.bodies) == 2
+    assert not (project.root / "results" / "village" / "synthetic").exists()
+    budget(200)
+    assert run(project, "generate") == 0
+    asked = server.asked
+    assert len(asked) == len(set(asked)) > 2
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
