@@ -93,6 +93,13 @@ def test_a_dry_run_tells_calls_tokens_and_money_and_asks_nobody(project, serve, 
     assert "at most $" in capsys.readouterr().out
 
 
+def test_a_dry_run_before_the_passages_are_written(project, serve, capsys):
+    server = serve(writer)
+    write(project, endpoint(server) + "  source:\n    prompt: {description: House rules of a village harbour, passages: 40}\n")
+    assert run(project, "generate", "--dry-run") == 0
+    assert "about 40 calls" in capsys.readouterr().out and server.bodies == []
+
+
 def test_prompts_can_be_copied_and_edited(project, serve, capsys):
     server = serve(writer)
     folder = project.root / "prompts"
