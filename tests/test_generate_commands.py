@@ -19,7 +19,7 @@ domains: [village]
 generate:
   retriever: tiny
   filters: {{near_duplicate: 1.0, leak_similarity: 1.0, off: [round_trip]}}
-  negatives: {{margin: 1.0, count: 2}}
+  negatives: {{margin: 1.0, count: 2, near_duplicate: 1.0}}
 {more}
 finetune:
   - {{name: tuned, kind: bi-encoder, base: tiny, batch_size: 8, mini_batch_size: 8, max_length: 48}}
@@ -95,9 +95,28 @@ def test_a_dry_run_tells_calls_tokens_and_money_and_asks_nobody(project, serve, 
 
 def test_a_dry_run_before_the_passages_are_written(project, serve, capsys):
     server = serve(writer)
-    write(project, endpoint(server) + "  source:\n    prompt: {description: House rules of a village harbour, passages: 40}\n")
+    write(
+        project,
+        endpoint(server) + "  source:\n    prompt: {description: House rules of a village harbour, passages: 40}\n",
+    )
     assert run(project, "generate", "--dry-run") == 0
     assert "about 40 calls" in capsys.readouterr().out and server.bodies == []
+    # Passages of another description do not count.
+    source = project.root / "results" / "village" / "source"
+    source.mkdir(parents=True)
+    (source / "manifest.json").write_text('{"stage": "source", "fingerprint": "old"}', encoding="utf-8")
+    assert run(project, "generate", "--dry-run") == 0
+    assert "about 40 calls" in capsys.readouterr().out and server.bodies == []
+
+
+def test_a_dry_run_counts_questions_that_came_with_a_data_set(project, serve, capsys):
+    server = serve(writer)
+    rows = [{"context": f"All about the {word}.", "question": f"What of the {word}?"} for word in WORDS]
+    pq.write_table(pa.Table.from_pylist(rows), project.root / "rag.parquet")
+    write(project, endpoint(server) + "  questions_per_chunk: 0\n  pseudo: {per_chunk: 0}\n  pair_scores: {teacher: llm}\n"
+          "  source: {dataset: {path: rag.parquet, columns: rag}}\n")  # fmt: skip
+    assert run(project, "generate", "--dry-run") == 0
+    assert f"at most {3 * len(WORDS)} calls" in capsys.readouterr().out and server.bodies == []
 
 
 def test_prompts_can_be_copied_and_edited(project, serve, capsys):
@@ -163,7 +182,7 @@ def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(project, serve, capsys)
     server = serve(writer)
 
     def budget(calls):
-        write(project, endpoint(server).replace("model: m}", "model: m}, budget: {calls: %d}" % calls))
+        write(project, endpoint(server).replace("model: m}", f"model: m}}, budget: {{calls: {calls}}}"))
 
     budget(2)
     assert run(project, "generate") == 2

@@ -14,7 +14,7 @@ from benchmark.training.crossencoder import train_cross_encoder
 from benchmark.training.loop import checkpoints
 from benchmark.weights import model_fingerprint
 
-STAGE = Stage("finetune", 1)
+STAGE = Stage("finetune", 2)
 
 
 def finetune(
