@@ -261,7 +261,9 @@ class Work:
         rag = rag_rows(self.chunks, filtered.kept, mined, self._spec, asker, self.prompts)
         dropped = [*unread, *filtered.dropped]
         count = self._spec.negatives.count
-        rows = write_all(folder, Data(self.chunks, filtered.kept, dropped, mined, split, count, scores, rag, filtered.also))
+        rows = write_all(
+            folder, Data(self.chunks, filtered.kept, dropped, mined, split, count, scores, rag, filtered.also)
+        )
         if self._inputs.source:
             write_jsonl(folder / "passages.jsonl", (chunk.to_json() for chunk in self.chunks))
         facts = {

@@ -257,13 +257,15 @@ def test_english_prompts_about_other_languages_are_told(bench, tmp_path):
 def test_the_split_is_by_document_where_there_are_enough(bench):
     template = read_chunks(bench.chunks.folder / "chunks.jsonl")[0]
     fields = {**template.to_json(), "headings": ()}
-    chunks = [type(template)(**{**fields, "id": f"c{i}", "document": f"d{i // 5}"}) for i in range(100)]
+    chunks = [
+        type(template)(**{**fields, "id": f"c{i}", "document": f"d{i // 5}", "text": f"Text {i}."}) for i in range(100)
+    ]
     split = split_chunks(chunks, 0.12, 0)
     held = {chunk.document for chunk, out in zip(chunks, split.held_out, strict=True) if out}
     assert split.unit == "document" and split.held_out.sum() == 5 * len(held) and 10 <= split.held_out.sum() <= 20
     assert (split_chunks(chunks, 0.12, 0).held_out == split.held_out).all()
     assert (split_chunks(chunks, 0.12, 1).held_out != split.held_out).any()
-    one = [type(template)(**{**fields, "id": f"c{i}", "document": "d"}) for i in range(100)]
+    one = [type(template)(**{**fields, "id": f"c{i}", "document": "d", "text": f"Text {i}."}) for i in range(100)]
     split = split_chunks(one, 0.12, 0)
     assert split.unit == "run of chunks" and 10 <= split.held_out.sum() <= 18
     edges = (split.held_out[1:] != split.held_out[:-1]).sum()
