@@ -133,16 +133,16 @@ class Pipeline:
         spec = self._generate_spec
         return export_answers(self.project, self.domain, spec, self.spec.seed, self._generate_inputs())
 
-    def dry_run(self) -> list[str]:
+    def dry_run(self, fresh: bool = False) -> list[str]:
         """What `synthetic` would ask of language models: calls, tokens and money, in one line for each purpose."""
-        from benchmark.synthesis.plan import planned
+        from benchmark.synthesis.plan import planned, planned_passages
+        from benchmark.synthesis.sources import passages_are_written
 
-        spec = self._generate_spec
-        if spec.source is not None and spec.source.prompt is not None and not (self.domain.source).is_dir():
-            from benchmark.synthesis.plan import planned_passages
-
+        spec, seed = self._generate_spec, self.spec.seed
+        to_write = spec.source is not None and spec.source.prompt is not None
+        if to_write and (fresh or not passages_are_written(self.project, self.domain, spec, seed)):
             return planned_passages(spec)
-        return planned(self.project, self.domain, spec, self.spec.seed, self._generate_inputs())
+        return planned(self.project, self.domain, spec, seed, self._generate_inputs(), fresh)
 
     @property
     def _generate_spec(self) -> GenerateSpec:

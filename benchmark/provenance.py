@@ -10,7 +10,7 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,10 @@ class Outcome:
     def outputs_hash(self) -> str:
         """One hash over everything the stage wrote; the input hash of the stages that follow."""
         return hash_json(self.manifest["outputs"])
+
+    def hash_without(self, names: Collection[str]) -> str:
+        """As `outputs_hash`, for a stage that does not read these files."""
+        return hash_json({name: sha for name, sha in self.manifest["outputs"].items() if name not in names})
 
     @property
     def facts(self) -> Json:

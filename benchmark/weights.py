@@ -3,6 +3,7 @@
 import importlib.util
 import os
 from pathlib import Path
+from typing import Final
 
 from benchmark.errors import BenchError
 from benchmark.files import files_below, hash_file, hash_json, shown
@@ -11,9 +12,11 @@ from benchmark.specs import ModelSpec
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 # Folders of a model that do not change a vector.
-_IGNORED = ("README.md", "manifest.json", "model_card.md")
-ADAPTER_FILE = "linear_adapter.safetensors"
+ADAPTER_FILE: Final = "linear_adapter.safetensors"
 """An adapter's matrices, in its folder."""
+TRAINED_CHUNKS: Final = "trained_chunks.json"
+"""Beside the weights of a model that was tuned here: ids of the chunks that it was taught to find."""
+_IGNORED = ("README.md", "manifest.json", "model_card.md", TRAINED_CHUNKS)
 
 
 def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> Path:
@@ -66,7 +69,10 @@ def package_folder(package: str, where: str) -> Path:
         BenchError: The package or the folder in it is not there.
     """
     name, _, inner = package.partition("/")
-    found = importlib.util.find_spec(name)
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # a name with dots whose parent is not there, or that is none
+        found = None
     if found is None or not found.submodule_search_locations:
         raise BenchError(
             f"{where}: the package '{name}' is not installed; install it with: pip install {name.replace('_', '-')}"

@@ -29,7 +29,7 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Run every variant in a project of its own that shares the language model's answers."""
+    """Run one variant after the other in a project of their own."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("folder", nargs="?", type=Path, default=builtin_root().parent / "shared" / "data" / "aws")
     words.add_argument("--chunks", type=int, default=300, help="passages that questions are written about")
@@ -48,7 +48,7 @@ class Bench:
 
     def __init__(self, root: Path, folder: Path, chunks: int, pairs: int, journal: Path | None) -> None:
         self._root, self._chunks, self._pairs = root, chunks, pairs
-        self._journal = journal or root / "journal.sqlite"
+        self._journal = journal
         self._scores: dict[str, float] = {}
         self._funnels: dict[str, dict[str, dict[str, int]]] = {}
         shutil.copytree(builtin_root() / "model_specs", root / "model_specs")
@@ -59,16 +59,17 @@ class Bench:
         )
 
     def run(self, variant: str) -> None:
-        """Make the data, tune, and evaluate on people's questions."""
+        """Make the data (in the place of the last variant's), tune, and evaluate on people's questions."""
         filters, negatives = VARIANTS[variant]
         spec = self._benchmark(variant, filters, negatives)
-        project = Project(self._root, self._root / f"results-{variant}")
+        project = Project(self._root)
         pipeline = Pipeline(project, project.domain("field"), spec, Screen())
-        pipeline.domain.results.mkdir(parents=True)
-        if self._journal.is_file():
+        pipeline.domain.results.mkdir(parents=True, exist_ok=True)
+        if self._journal is not None and self._journal.is_file() and not pipeline.domain.journal.is_file():
             shutil.copy(self._journal, pipeline.domain.journal)
         made = pipeline.synthetic()
-        shutil.copy(pipeline.domain.journal, self._journal)
+        if self._journal is not None:
+            shutil.copy(pipeline.domain.journal, self._journal)
         self._funnels[variant] = made.facts["by_type"]
         pipeline.finetune()
         inputs = {"chunks": pipeline.chunks(), "testset": pipeline.testset()}
@@ -76,6 +77,7 @@ class Bench:
         for name in (BASE, variant):
             (outcome,) = evaluator.evaluate(name, ["retrieval"])
             self._scores[name] = outcome.facts["scores"]["ndcg_at_10"]
+        print(f"{variant}: nDCG@10 {self._scores[variant]:.4f}, base {self._scores[BASE]:.4f}", flush=True)
 
     def _benchmark(self, variant: str, filters: dict[str, str], negatives: int) -> BenchmarkSpec:
         builtin = Project(builtin_root())

@@ -21,7 +21,7 @@ generate:
   pseudo: {per_chunk: 6}
   # The tiny model is random: all its vectors are alike.
   filters: {off: [round_trip], near_duplicate: 1.0, leak_similarity: 1.0}
-  negatives: {margin: 1.0}
+  negatives: {margin: 1.0, near_duplicate: 1.0}
 finetune:
   - {name: tuned, kind: bi-encoder, base: tiny, batch_size: 8, mini_batch_size: 8, max_length: 48, epochs: 3}
   - {name: cross, kind: cross-encoder, base: tiny, batch_size: 8, max_length: 64}

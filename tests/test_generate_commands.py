@@ -19,7 +19,7 @@ domains: [village]
 generate:
   retriever: tiny
   filters: {{near_duplicate: 1.0, leak_similarity: 1.0, off: [round_trip]}}
-  negatives: {{margin: 1.0, count: 2}}
+  negatives: {{margin: 1.0, count: 2, near_duplicate: 1.0}}
 {more}
 finetune:
   - {{name: tuned, kind: bi-encoder, base: tiny, batch_size: 8, mini_batch_size: 8, max_length: 48}}
@@ -93,6 +93,32 @@ def test_a_dry_run_tells_calls_tokens_and_money_and_asks_nobody(project, serve, 
     assert "at most $" in capsys.readouterr().out
 
 
+def test_a_dry_run_before_the_passages_are_written(project, serve, capsys):
+    server = serve(writer)
+    write(
+        project,
+        endpoint(server) + "  source:\n    prompt: {description: House rules of a village harbour, passages: 40}\n",
+    )
+    assert run(project, "generate", "--dry-run") == 0
+    assert "about 40 calls" in capsys.readouterr().out and server.bodies == []
+    # Passages of another description do not count.
+    source = project.root / "results" / "village" / "source"
+    source.mkdir(parents=True)
+    (source / "manifest.json").write_text('{"stage": "source", "fingerprint": "old"}', encoding="utf-8")
+    assert run(project, "generate", "--dry-run") == 0
+    assert "about 40 calls" in capsys.readouterr().out and server.bodies == []
+
+
+def test_a_dry_run_counts_questions_that_came_with_a_data_set(project, serve, capsys):
+    server = serve(writer)
+    rows = [{"context": f"All about the {word}.", "question": f"What of the {word}?"} for word in WORDS]
+    pq.write_table(pa.Table.from_pylist(rows), project.root / "rag.parquet")
+    write(project, endpoint(server) + "  questions_per_chunk: 0\n  pseudo: {per_chunk: 0}\n  pair_scores: {teacher: llm}\n"
+          "  source: {dataset: {path: rag.parquet, columns: rag}}\n")  # fmt: skip
+    assert run(project, "generate", "--dry-run") == 0
+    assert f"at most {3 * len(WORDS)} calls" in capsys.readouterr().out and server.bodies == []
+
+
 def test_prompts_can_be_copied_and_edited(project, serve, capsys):
     server = serve(writer)
     folder = project.root / "prompts"
@@ -150,6 +176,23 @@ def test_passages_can_be_written_from_a_description_alone(project, serve):
     assert made and {row["origin"] for row in made} >= {"llm"}
     asked = len(server.bodies)
     assert run(project, "generate") == 0 and len(server.bodies) == asked
+
+
+def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(project, serve, capsys):
+    server = serve(writer)
+
+    def budget(calls):
+        write(project, endpoint(server).replace("model: m}", f"model: m}}, budget: {{calls: {calls}}}"))
+
+    budget(2)
+    assert run(project, "generate") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "2 of 2 calls" in line and "'budget'" in line and len(server.bodies) == 2
+    assert not (project.root / "results" / "village" / "synthetic").exists()
+    budget(200)
+    assert run(project, "generate") == 0
+    asked = server.asked
+    assert len(asked) == len(set(asked)) > 2
 
 
 @pytest.mark.parametrize(

@@ -64,3 +64,19 @@ def test_a_manifest_holds_no_path_outside_the_project(tmp_path):
     outcome, *_ = run(tmp_path / "out")
     assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text()
     assert outcome.manifest["packages"]["torch"]
+
+
+def test_files_that_a_stage_does_not_read_change_nothing_for_it(tmp_path):
+    def outcome(card):
+        def build(folder):
+            (folder / "data.txt").write_text("rows")
+            (folder / "README.md").write_text(card)
+            return {}
+
+        return run_stage(
+            STAGE, tmp_path / "out", inputs={"card": card}, settings={}, build=build, reporter=Notes(), label=card
+        )
+
+    one, other = outcome("CC0"), outcome("CC-BY")
+    assert one.outputs_hash != other.outputs_hash
+    assert one.hash_without(["README.md"]) == other.hash_without(["README.md"]) != other.hash_without(["data.txt"])

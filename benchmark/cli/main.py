@@ -101,7 +101,7 @@ def generate(
     fresh: Fresh = False,
     export: Annotated[
         bool,
-        typer.Option("--export", help="Keep the answers in the domain's journal.jsonl, for those without the model."),
+        typer.Option("--export", help="Keep the questions' answers in journal.jsonl, for those without the model."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say which calls, tokens and money it would take; ask nobody.")
@@ -110,7 +110,7 @@ def generate(
     """Chunks to synthetic training data."""
     for pipeline in _pipelines(benchmark):
         if dry_run:
-            for line in pipeline.dry_run():
+            for line in pipeline.dry_run(fresh):
                 typer.echo(f"{pipeline.domain.name}: {line}")
             continue
         outcome = pipeline.synthetic(fresh)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmark.console import SILENT, Reporter
+from benchmark.errors import BenchError
 from benchmark.files import Json
 from benchmark.llm.batch_api import BatchApi, Entry, Ledger, State
 from benchmark.llm.completions import Manner, chat_body, read_completion
@@ -24,7 +25,8 @@ _SHARE_OF_PRICE: Final = 0.5
 class BatchLanguageModel:
     """An endpoint that is asked through batches; its identity, and so its answers' keys, are those of the endpoint.
 
-    A batch is remembered in the ledger before it begins, and forgotten when its results were taken. Whoever is killed
+    A batch is remembered in the ledger before it begins, and forgotten when all its results were taken; those that
+    nobody wants now wait there for a later run. Whoever is killed
     in between finds it there by the keys of its requests, and waits on in place of sending them again. A batch cannot
     find out what the endpoint refuses, so requests are sent as the strictest endpoints want them.
 
@@ -33,7 +35,13 @@ class BatchLanguageModel:
         ledger: The JSON file of the batches that are on their way.
         reporter: Told whenever a batch's status has changed.
         pause: Waits for some seconds.
+
+    Attributes:
+        one_round: A call of `answers` may last a day, so a run should not send what a budget held back in more and
+            more small batches, one after the other, but leave it to the next run.
     """
+
+    one_round: Final = True
 
     def __init__(
         self,
@@ -138,8 +146,6 @@ class _Run:
                 if state.ended:
                     entries.remove(entry)
                     yield from self._taken(entry, state)
-                    # Whoever asks has kept each result before this line is reached.
-                    self._ledger.close(entry)
                     seconds = _SHORTEST_PAUSE
             if entries:
                 self._model.wait(seconds)
@@ -192,33 +198,51 @@ class _Run:
         self._model.note(f"{entry.batch}: {len(entry.keys):,} requests, {status}{waiting}")
 
     def _taken(self, entry: Entry, state: State) -> Iterator[Answered]:
-        """The results of a batch that has ended; what has none fails for the batch's reason."""
-        left = {key: self._places[key] for key in entry.keys if key in self._places}
+        """The wanted results of a batch that has ended; the ledger keeps the others that it has.
+
+        What has no result fails for the batch's reason. Whoever asks has kept a result when the next one is fetched.
+        """
+        wanted = {key: self._places[key] for key in entry.keys if key in self._places}
+        left = dict.fromkeys(entry.keys)
+        others: set[str] = set()
         refusal = ""
-        for line in self._result_lines(state):
-            place = left.pop(str(line.get("custom_id")), None)
-            if place is None:
-                continue
-            result = read_line(line)
-            if isinstance(result, Failure) and not refusal and (refusal := self._api.clean(_words(line))):
-                self._model.note(f"{entry.batch}: a request failed: {result.reason}: {refusal}")
-            yield self._settled(place, result)
-        for place in left.values():
-            yield self._settled(place, Failure(self._reason(state)))
+        try:
+            for key, line in self._result_lines(entry, state):
+                result = read_line(line)
+                if key not in wanted:
+                    others.update([key] * _paid(result))
+                    continue
+                if isinstance(result, Failure) and not refusal and (refusal := self._api.clean(_words(line))):
+                    self._model.note(f"{entry.batch}: a request failed: {result.reason}: {refusal}")
+                yield self._settled(wanted.pop(key), result)
+                del left[key]
+            for key, place in wanted.items():
+                yield self._settled(place, Failure(self._reason(state)))
+                del left[key]
+            left = {key: None for key in left if key in others}
+        finally:
+            self._ledger.keep(entry, list(left))
 
     def _settled(self, place: int, result: Answer | Failure) -> Answered:
         self._meter.settle(self._requests[place], result)
         return Answered(place, result)
 
-    def _result_lines(self, state: State) -> Iterator[Json]:
+    def _result_lines(self, entry: Entry, state: State) -> Iterator[tuple[str, Json]]:
+        """Key and line of each result; a line that is none leaves its request without a result.
+
+        Raises:
+            BenchError: A file is gone, or holds nothing but such lines.
+        """
+        unseen = set(entry.keys)
         for file in state.outputs:
-            for text in self._api.download(file).split(b"\n"):
-                try:
-                    line = json.loads(text) if text.strip() else None
-                except (json.JSONDecodeError, UnicodeDecodeError):
-                    continue  # its request has no result then
-                if isinstance(line, dict):
-                    yield line
+            content = self._api.download(file, entry.batch, self._ledger.path)
+            lines = [line for line in map(_object, content.split(b"\n")) if "custom_id" in line]
+            if content.strip() and not lines:
+                raise BenchError(f"{self._api.who}: the file {file} holds no results of a batch; run again to go on")
+            for line in lines:
+                if (key := str(line["custom_id"])) in unseen:
+                    unseen.remove(key)
+                    yield key, line
 
     def _reason(self, state: State) -> str:
         if state.status == "completed":
@@ -227,6 +251,19 @@ class _Run:
             state.status, "the batch failed"
         )
         return words + (f": {self._api.clean(state.reason)}" if state.reason else "")
+
+
+def _object(text: bytes) -> Json:
+    """The JSON object in a line, or an empty one."""
+    try:
+        line = json.loads(text) if text.strip() else None
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) else {}
+
+
+def _paid(result: Answer | Failure) -> bool:
+    return isinstance(result, Answer) or (result.input_tokens, result.output_tokens) != (0, 0)
 
 
 def read_line(line: Mapping[str, Any]) -> Answer | Failure:

@@ -49,22 +49,23 @@ class BatchApi(Transport):
         """Read the key and make a client.
 
         Raises:
-            BenchError: The key's variable is not set, or the address is none.
+            BenchError: The key's variable is not set, the address is none, or the environment's proxy or certificates
+                cannot be used.
         """
-        from httpx2 import InvalidURL
-        from openai import OpenAI, Timeout
+        from openai import DefaultHttpxClient, OpenAI, Timeout
 
         self.read_key()
         timeout = Timeout(self._spec.timeout, connect=min(_CONNECT_SECONDS, self._spec.timeout))
-        try:
-            self._client = OpenAI(
+        http_client = self._with_settings(lambda: DefaultHttpxClient(timeout=timeout))
+        self._client = self._with_address(
+            lambda: OpenAI(
                 base_url=self._spec.base_url,
                 api_key=self._key or "none",
                 timeout=timeout,
                 max_retries=self._spec.retries,
+                http_client=http_client,
             )
-        except InvalidURL as error:
-            raise BenchError(f"{self.who}: 'base_url' is no address ({error})") from None
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -78,7 +79,7 @@ class BatchApi(Transport):
         """
         client = self._client.with_options(timeout=_FILE_SECONDS)
         return self._call(
-            lambda: client.files.create(file=("requests.jsonl", content), purpose="batch").id,
+            lambda: _text(client.files.create(file=("requests.jsonl", content), purpose="batch").id),
             "it has no Batch API; take 'batch' out of the benchmark file",
         )
 
@@ -94,20 +95,28 @@ class BatchApi(Transport):
 
     def find(self, file: str) -> State | None:
         """The batch that was begun with a file, if it is among the latest hundred."""
-        latest = self._call(lambda: self._client.batches.list(limit=100).data, "it does not list its batches")
-        return next((_state(batch) for batch in latest if batch.input_file_id == file), None)
+        return self._call(
+            lambda: next(
+                (_state(batch) for batch in self._client.batches.list(limit=100).data if batch.input_file_id == file),
+                None,
+            ),
+            "it does not list its batches",
+        )
 
     def state(self, batch: str, ledger: Path) -> State:
         """How far a batch has come; `ledger` is named where the endpoint does not know it."""
         return self._call(
             lambda: _state(self._client.batches.retrieve(batch)),
-            f"it does not know {batch}; is the key another one? If the batch is gone, delete {shown(ledger)}",
+            f"it does not know {batch}; is the key another one? If the batch is gone, {_forget(batch, ledger)}",
         )
 
-    def download(self, file: str) -> bytes:
-        """The content of a file of results."""
+    def download(self, file: str, batch: str, ledger: Path) -> bytes:
+        """The content of a file of results of a batch; `ledger` is named where it is gone."""
         client = self._client.with_options(timeout=_FILE_SECONDS)
-        return self._call(lambda: client.files.content(file).content, f"the file {file} is gone")
+        return self._call(
+            lambda: client.files.content(file).content,
+            f"the file {file}, which held results of {batch}, is gone; {_forget(batch, ledger)}",
+        )
 
     def clean(self, text: str) -> str:
         """The endpoint's words in one short line, without the key."""
@@ -123,8 +132,8 @@ class BatchApi(Transport):
 
         try:
             return call()
-        except openai.OpenAIError as error:
-            caught = error
+        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:
+            caught = error  # a reply of another form becomes an object without the fields that are read here
         # Raised outside of the handler, so that the library's error, and the key in it, is not carried along.
         raise self._told(caught, absent)
 
@@ -141,14 +150,29 @@ class BatchApi(Transport):
             except BenchError as fatal:
                 return fatal
             return BenchError(f"{self.who}: {detail}; run again to go on")
-        return BenchError(f"{self.who}: does not answer like OpenAI's Batch API: {self._clean(str(error))}")
+        return BenchError(f"{self.who}: does not answer like OpenAI's Batch API; is 'base_url' the API's root?")
+
+
+def _forget(batch: str, ledger: Path) -> str:
+    return f"take {batch} out of {shown(ledger)} (or delete that file), and its requests are sent once more"
+
+
+def _text(value: Any) -> str:
+    """A text that a reply must hold.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if not (isinstance(value, str) and value):
+        raise ValueError("no text")
+    return value
 
 
 def _state(batch: "Batch") -> State:
     outputs = tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
     errors = batch.errors.data if batch.errors and batch.errors.data else []
     reason = next((str(error.message or error.code) for error in errors if error.message or error.code), "")
-    return State(batch.id, batch.status, outputs, reason)
+    return State(_text(batch.id), _text(batch.status), outputs, reason)
 
 
 @dataclass
@@ -189,10 +213,18 @@ class Ledger:
         self._entries.append(entry)
         self.save()
 
-    def close(self, entry: Entry) -> None:
-        """Forget a batch: its results are taken, or there will be none."""
-        self._entries.remove(entry)
+    def keep(self, entry: Entry, keys: list[str]) -> None:
+        """Keep a batch for these results alone; without any, forget it."""
+        if keys == entry.keys:
+            return
+        entry.keys = keys
+        if not keys:
+            self._entries.remove(entry)
         self.save()
+
+    def close(self, entry: Entry) -> None:
+        """Forget a batch: there will be no results."""
+        self.keep(entry, [])
 
     def save(self) -> None:
         """Write it; needed after a change of an entry."""

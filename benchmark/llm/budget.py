@@ -1,4 +1,8 @@
-"""What may be spent on a language model: decided before each request, so that the worst case still fits."""
+"""What may be spent on a language model: decided before each request, so that about the worst case still fits.
+
+About, for two reasons: how many tokens an endpoint reads is estimated beforehand (four bytes a token), and tries that
+are lost on the way (timeouts, broken connections) may be paid for beside the one that counts.
+"""
 
 import threading
 from collections import Counter
@@ -48,6 +52,14 @@ class Spent(NamedTuple):
         """
         return Spent(*(mine + its for mine, its in zip(self, other, strict=True)))
 
+    def beyond(self, other: "Spent") -> "Spent":
+        """What is more here than there.
+
+        >>> Spent(3, 30, 5).beyond(Spent(1, 40, 5))
+        Spent(calls=2, input_tokens=0, output_tokens=0, unknown_calls=0)
+        """
+        return Spent(*(max(0, mine - its) for mine, its in zip(self, other, strict=True)))
+
     def times(self, factor: int) -> "Spent":
         """The same spent `factor` times."""
         return Spent(*(count * factor for count in self))
@@ -56,18 +68,37 @@ class Spent(NamedTuple):
 NOTHING = Spent()
 
 
+class Paid(NamedTuple):
+    """The part of what was spent whose price was known when it was spent.
+
+    Attributes:
+        usd: US dollars.
+        input_tokens: Tokens read for them.
+        output_tokens: Tokens written for them.
+    """
+
+    usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
 def cost_of(request: ChatRequest, result: Answer | Failure) -> Spent:
-    """What one request has cost; counts that the endpoint does not tell are estimated from the texts."""
+    """What one request has cost, with the tries that were lost before its result.
+
+    Counts that the endpoint does not tell are estimated from the texts. Nobody knows how much a lost answer had: as
+    much as it may.
+    """
+    lost = _most(request)._replace(unknown_calls=1).times(result.lost)
     if isinstance(result, Failure) and (result.input_tokens, result.output_tokens) == (0, 0):
-        return NOTHING
-    # Nobody knows how much a lost answer had: as much as it may.
+        return lost
     written = tokens_of(result.text) if isinstance(result, Answer) else request.max_tokens
-    return Spent(
+    last = Spent(
         1,
         input_tokens_of(request) if result.input_tokens is None else result.input_tokens,
         written if result.output_tokens is None else result.output_tokens,
         int(None in (result.input_tokens, result.output_tokens)),
     )
+    return last.plus(lost)
 
 
 def dollars(usd: float) -> str:
@@ -83,13 +114,14 @@ class BudgetMeter:
     """Lets a request start only while the budget holds even if everything under way becomes as large as it may.
 
     Args:
-        budget: What may be spent, over all runs.
+        budget: What may be spent, over all runs; None only counts, and lets everything through.
         price: What tokens cost; known where the budget is in US dollars (the specification sees to it).
         spent: What earlier runs have spent.
+        paid: The part of it whose dollars are known; the rest counts at `price`.
     """
 
-    def __init__(self, budget: Budget, price: Price, spent: Spent) -> None:
-        self._budget, self._price = budget, price
+    def __init__(self, budget: Budget | None, price: Price, spent: Spent, paid: Paid = Paid()) -> None:  # noqa: B008
+        self._budget, self._price, self._paid = budget, price, paid
         self._spent, self._under_way_most = spent, NOTHING
         self._under_way: Counter[ChatRequest] = Counter()
         self._refused = 0
@@ -129,6 +161,8 @@ class BudgetMeter:
     def told(self) -> str:
         """The budget and what is spent of it, in a few words."""
         spent, budget = self.spent, self._budget
+        if budget is None:
+            return f"{spent.calls:,} calls, no budget"
         words = []
         if budget.usd is not None:
             words.append(f"{dollars(self._dollars(spent))} of {dollars(budget.usd)}")
@@ -140,17 +174,18 @@ class BudgetMeter:
 
     def _exceeded(self, total: Spent) -> bool:
         budget = self._budget
-        return (
+        return budget is not None and (
             (budget.calls is not None and total.calls > budget.calls)
             or (budget.tokens is not None and total.input_tokens + total.output_tokens > budget.tokens)
             or (budget.usd is not None and self._dollars(total) > budget.usd)
         )
 
     def _dollars(self, spent: Spent) -> float:
-        usd = self._price.cost(spent.input_tokens, spent.output_tokens)
-        if usd is None:
+        paid = self._paid
+        rest = self._price.cost(spent.input_tokens - paid.input_tokens, spent.output_tokens - paid.output_tokens)
+        if rest is None:
             raise ValueError("a budget in US dollars needs known prices")
-        return usd
+        return paid.usd + rest
 
 
 def _most(request: ChatRequest) -> Spent:

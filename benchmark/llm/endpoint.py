@@ -13,8 +13,9 @@ from benchmark.specs import Endpoint
 class EndpointLanguageModel:
     """An endpoint; the key is read from the environment when the first answer is needed, and told to nobody.
 
-    The first request of all goes alone and decides: an endpoint that is not there, refuses the key or does not know the
-    model ends the run at once with one line. Later on, what may pass (timeouts, lost connections, 429, 5xx) is tried
+    The first request of all goes alone: an endpoint that is not there, refuses the key or does not know the model ends
+    the run at once with one line. A first request that fails for another reason fails alone, and the next one goes
+    first; the third in a row ends the run. Later on, what may pass (timeouts, lost connections, 429, 5xx) is tried
     again with growing pauses; `Retry-After` makes all requests pause; an endpoint that has too much to do is asked
     less at once. What stays wrong is a `Failure` of that request alone.
     """
@@ -33,6 +34,11 @@ class EndpointLanguageModel:
     def price(self) -> Price:
         """As the configuration says; not known where it does not."""
         return Price(self._spec.usd_per_million_input, self._spec.usd_per_million_output)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the endpoint has refused so far and is no longer sent: parameters, or ways to ask for a form."""
+        return tuple(self._transport.left_out)
 
     def answers(self, requests: Sequence[ChatRequest], meter: Meter = UNLIMITED) -> Iterator[Answered]:
         """Ask, concurrently as soon as the endpoint has answered once.

@@ -21,6 +21,7 @@ class Estimate:
         output_tokens_most: Tokens written if every answer is as long as it may be; an answer that does not have its
             form is asked for a second time, which is not foreseen here.
         usd_most: US dollars for these; None where a price is not known.
+        formed: Whether answers of a given form are among them, so that repairs may come on top.
     """
 
     calls: int
@@ -28,6 +29,7 @@ class Estimate:
     input_tokens: int
     output_tokens_most: int
     usd_most: float | None
+    formed: bool = False
 
     @property
     def line(self) -> str:
@@ -37,6 +39,8 @@ class Estimate:
         '1,204 calls, about 310,000 tokens in, at most 1,232,896 out, at most $0.79 (437 answers are kept already)'
         >>> Estimate(1, 0, 95, 1024, None).line
         '1 call, about 95 tokens in, at most 1,024 out, money unknown'
+        >>> Estimate(2, 0, 95, 1024, 0.5, formed=True).line
+        '2 calls, about 95 tokens in, at most 1,024 out, at most $0.50, without repairs'
         """
         kept = f" ({self.kept:,} answer{'s are' if self.kept != 1 else ' is'} kept already)" if self.kept else ""
         if not self.calls:
@@ -44,7 +48,8 @@ class Estimate:
         calls = f"{self.calls:,} call{'s' if self.calls != 1 else ''}"
         money = "money unknown" if self.usd_most is None else f"at most {_upwards(self.usd_most)}"
         read = f"about {_rounded(self.input_tokens):,} tokens in"
-        return f"{calls}, {read}, at most {self.output_tokens_most:,} out, {money}{kept}"
+        repairs = ", without repairs" if self.formed else ""
+        return f"{calls}, {read}, at most {self.output_tokens_most:,} out, {money}{repairs}{kept}"
 
 
 def estimate(
@@ -71,7 +76,8 @@ def estimate(
     missing = [request for key, request in wanted.items() if key not in kept]
     read = sum(input_tokens_of(request) for request in missing)
     written = sum(request.max_tokens for request in missing)
-    return Estimate(len(missing), len(kept), read, written, price.cost(read, written))
+    formed = any(request.form is not None for request in missing)
+    return Estimate(len(missing), len(kept), read, written, price.cost(read, written), formed)
 
 
 def _rounded(count: int) -> int:

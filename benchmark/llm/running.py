@@ -9,7 +9,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _HOPELESS: Final = 50
 """At least so many requests in a row must fail for good before the endpoint counts as lost."""
+_FIRST_ONES: Final = 3
+"""So many requests must fail one after the other, before anything was answered, for the run to end."""
 
 
 @dataclass
@@ -35,7 +37,8 @@ class _Effort:
         failures: Tries that failed and count.
         throttles: Tries that were turned away with HTTP 429.
         trouble: What the last try met.
-        unknown: Whether a try may have been paid for that brought nothing.
+        unknown: Whether the last try may have been paid for and brought nothing.
+        lost: Earlier tries of which that is true.
     """
 
     since: float
@@ -43,10 +46,17 @@ class _Effort:
     throttles: int = 0
     trouble: TroubleError | None = None
     unknown: bool = False
+    lost: int = 0
+
+    def begin(self) -> None:
+        """Another try sets out; until it ends, nobody knows what it costs."""
+        self.lost += self.unknown
+        self.unknown = True
 
     def failure(self, reason: str) -> Failure:
         """The end of it."""
-        return Failure(reason, None, None) if self.unknown else Failure(reason)
+        tokens = None if self.unknown else 0
+        return Failure(reason, tokens, tokens, self.lost)
 
 
 class Run:
@@ -62,7 +72,7 @@ class Run:
         self._draws = random.Random()  # noqa: S311 (it only spreads retries over time)
         self._started = threading.Event()
         self._fatal: BenchError | None = None
-        self._lost = 0
+        self._lost = self._failed_first = 0
         self._waiting: set[asyncio.Task[None]] = set()
         self._reserved: set[int] = set()
         self._loop: asyncio.AbstractEventLoop
@@ -121,13 +131,17 @@ class Run:
                 self._settle(place, Failure("stopped"))
 
     async def _first(self) -> int:
-        """Bring the first request to its end, alone; returns how many have been begun."""
-        await self._room.acquire()
-        decreases = await self._limiter.acquire()
-        if not self._reserve(0):
-            return len(self._requests)
-        await self._one(0, decreases, first=True)
-        return 1
+        """Bring requests to their ends, one alone after the other until the endpoint answers; returns how many."""
+        for place in range(len(self._requests)):
+            await self._room.acquire()
+            decreases = await self._limiter.acquire()
+            if not self._reserve(place):
+                break
+            failed = self._failed_first
+            await self._one(place, decreases, first=True)
+            if self._failed_first == failed or self._fatal is not None:
+                return place + 1
+        return len(self._requests)
 
     async def _others(self, group: asyncio.TaskGroup, begun: int) -> None:
         """Start every request that has not been begun as soon as it may run."""
@@ -173,7 +187,7 @@ class Run:
                 while (result := await self._try(request, effort, decreases)) is None:
                     wait = self._next_wait(effort, first)
                     if wait is None:
-                        return self._given_up(effort)
+                        return self._given_up(effort, first)
                     with self._interruptible():
                         await asyncio.sleep(wait)
                         decreases = await self._limiter.acquire(effort.since)
@@ -181,22 +195,22 @@ class Run:
             return self._out_of_time(effort, first)
         self._lost = 0
         self._transport.proven = self._transport.proven or isinstance(result, Answer)
-        return result
+        return replace(result, lost=effort.lost)
 
     async def _try(self, request: ChatRequest, effort: _Effort, decreases: int) -> Answer | Failure | None:
         """One try, with a place of the limiter, which is given back; None: it met trouble, noted in the effort."""
-        before, effort.unknown = effort.unknown, True
+        effort.begin()
         try:
             result = await self._transport.ask(self._client, request)
             self._limiter.succeeded(decreases)
             return result
         except TroubleError as trouble:
-            effort.trouble, effort.unknown = trouble, before or trouble.unknown
+            effort.trouble, effort.unknown = trouble, trouble.unknown
             if trouble.overloaded:
                 self._limiter.overloaded(decreases)
             return None
         except BenchError:
-            effort.unknown = before
+            effort.unknown = False
             raise
         finally:
             self._limiter.release()
@@ -212,7 +226,7 @@ class Run:
         if trouble.decisive and first:
             raise BenchError(f"{self._transport.who}: {trouble.detail}")
         if trouble.wait is not None:
-            if trouble.wait > effort.since + self._spec.deadline - self._loop.time():
+            if trouble.wait > self._spec.deadline:
                 raise BenchError(
                     f"{self._transport.who}: {trouble.reason}, and asks to wait {trouble.wait:.0f} s, longer than a "
                     "request may take ('deadline'); run again later"
@@ -220,39 +234,38 @@ class Run:
             self._limiter.pause(trouble.wait)
         effort.throttles += trouble.throttled
         effort.failures += not trouble.throttled
-        if self._fatal is not None or not trouble.passing:
-            return None
-        if effort.failures > self._spec.retries:
-            if first:
-                raise BenchError(f"{self._transport.who}: {trouble.detail}, {effort.failures} times in a row")
+        if self._fatal is not None or not trouble.passing or effort.failures > self._spec.retries:
             return None
         return backoff(effort.throttles if trouble.throttled else effort.failures, self._draws)
 
-    def _given_up(self, effort: _Effort) -> Failure:
-        """A failure after the last try; many in a row mean that the endpoint is lost.
-
-        Raises:
-            BenchError: It is.
-        """
-        assert effort.trouble is not None  # noqa: S101 (a try has failed)
-        if effort.trouble.passing:
-            self._count_lost(effort.trouble.reason)
-        return effort.failure(effort.trouble.reason)
+    def _given_up(self, effort: _Effort, first: bool) -> Failure:
+        """A failure after the last try; too many in a row end the run."""
+        trouble = effort.trouble
+        assert trouble is not None  # noqa: S101 (a try has failed)
+        if first:
+            times = f", {effort.failures} times in a row" if trouble.passing else ""
+            self._count_first(f"{trouble.detail}{times}")
+        elif trouble.passing:
+            self._count_lost(trouble.reason)
+        return effort.failure(trouble.reason)
 
     def _out_of_time(self, effort: _Effort, first: bool) -> Failure:
-        """A failure at the deadline, or the end of the run where it is the first request's.
-
-        Raises:
-            BenchError: It is.
-        """
+        """A failure at the deadline; too many in a row end the run."""
         deadline = f"{self._spec.deadline:g} s"
         reason = (
             f"{effort.trouble.reason}, still after {deadline}" if effort.trouble else f"no answer within {deadline}"
         )
         if first:
-            raise BenchError(f"{self._transport.who}: {reason} ('deadline')")
-        self._count_lost(reason)
+            self._count_first(f"{reason} ('deadline')")
+        else:
+            self._count_lost(reason)
         return effort.failure(reason)
+
+    def _count_first(self, detail: str) -> None:
+        """One that went alone has failed: it may be to blame, or the endpoint; several tell."""
+        self._failed_first += 1
+        if self._failed_first >= _FIRST_ONES:
+            self._end(BenchError(f"{self._transport.who}: {detail}"))
 
     def _count_lost(self, reason: str) -> None:
         self._lost += 1

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from benchmark.errors import BenchError
 from benchmark.files import Json
-from benchmark.llm.completions import Manner, chat_body, read_completion
+from benchmark.llm.completions import Manner, Refusal, chat_body, read_completion, read_refusals
 from benchmark.llm.limits import asked_wait
 from benchmark.llm.model import Answer, ChatRequest, Failure
 from benchmark.specs import Endpoint
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 30.0
 _OVERLOADED: Final = {429, 503, 529}
+_ABOUT_THE_REQUEST: Final = {400, 413, 422}
+_SETTINGS: Final = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+T = TypeVar("T")
 
 
 class TroubleError(Exception):
@@ -28,7 +32,7 @@ class TroubleError(Exception):
         reason: As in `Failure`.
         detail: The same with what the endpoint said, for a message about the whole run.
         passing: Whether another try may do better.
-        decisive: Whether it ends the run when the first request meets it.
+        decisive: Whether it concerns the endpoint as a whole, so that it ends the run when a first request meets it.
         throttled: Whether the endpoint is there and only wants to be asked later.
         overloaded: Whether the endpoint has too much to do.
         wait: Seconds that the endpoint asks to wait, or None.
@@ -52,12 +56,14 @@ class Transport:
     Attributes:
         who: The endpoint, for messages.
         proven: Whether it has answered at all, so that no request need go ahead of the others any more.
+        left_out: What the endpoint refused and is no longer sent, in that order: parameters, or ways to ask for a form.
     """
 
     def __init__(self, spec: Endpoint) -> None:
         self.who = f"the language model at {spec.base_url}"
         self._spec = spec
         self.proven = False
+        self.left_out: list[str] = []
         self._key = ""
         self._manner = Manner(
             "json_schema" if spec.structured == "auto" else spec.structured, yielding=spec.structured == "auto"
@@ -80,9 +86,9 @@ class Transport:
         """A client with a connection for each request that may be under way; an asynchronous context manager.
 
         Raises:
-            BenchError: The address is none.
+            BenchError: The address is none, or the environment's proxy or certificates cannot be used.
         """
-        from httpx2 import InvalidURL, Limits
+        from httpx2 import Limits
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
         limits = Limits(
@@ -92,15 +98,46 @@ class Transport:
         )
         # A try as a whole is timed in `ask`: an endpoint that sends a byte now and then would never be late otherwise.
         timeout = Timeout(None, connect=min(_CONNECT_SECONDS, self._spec.timeout))
-        try:
-            return AsyncOpenAI(
+        http_client = self._with_settings(lambda: DefaultAsyncHttpxClient(limits=limits, timeout=timeout))
+        return self._with_address(
+            lambda: AsyncOpenAI(
                 base_url=self._spec.base_url,
                 api_key=self._key or "none",  # local servers want no key, the client wants one all the same
                 timeout=timeout,
                 max_retries=0,
-                http_client=DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+                http_client=http_client,
             )
-        except InvalidURL as error:
+        )
+
+    def _with_settings(self, make: Callable[[], T]) -> T:
+        """Make what reads proxies and certificates from the environment.
+
+        Raises:
+            BenchError: They cannot be used. Their values are not told: an address may hold a password.
+        """
+        from httpx2 import InvalidURL
+
+        try:
+            return make()
+        except (ImportError, OSError, ValueError, InvalidURL) as error:
+            said = self._clean(str(error)) if isinstance(error, ImportError | OSError) else "not understood"
+        names = [name for name in _SETTINGS if os.environ.get(name) or os.environ.get(name.lower())]
+        raise BenchError(
+            f"{self.who}: the environment's settings for proxies and certificates ({', '.join(names) or 'none found'}) "
+            f"cannot be used: {said}"
+        )
+
+    def _with_address(self, make: Callable[[], T]) -> T:
+        """Make what takes the endpoint's address.
+
+        Raises:
+            BenchError: It is none.
+        """
+        from httpx2 import InvalidURL
+
+        try:
+            return make()
+        except (InvalidURL, ValueError) as error:
             raise BenchError(f"{self.who}: 'base_url' is no address ({error})") from None
 
     async def ask(self, client: "AsyncOpenAI", request: ChatRequest) -> Answer | Failure:
@@ -136,8 +173,10 @@ class Transport:
 
         if not isinstance(error, openai.APIStatusError) or error.status_code not in {400, 422}:
             return False
-        adapted = manner.adapted(body, error.response.text.lower(), str(error.param or "").lower())
+        found = (manner.adapted(body, refusal) for refusal in _refusals(error))
+        adapted = next((each for each in found if each is not None), None)
         if self._manner == manner and adapted is not None:
+            self.left_out += manner.left_out(adapted)
             self._manner = adapted
         return adapted is not None
 
@@ -189,7 +228,7 @@ class Transport:
         if status in {401, 403}:
             name = self._spec.api_key_env
             hint = f"check the key in {name}" if name else "it wants a key: name its variable in 'api_key_env'"
-            raise BenchError(f"{self.who}: refused (HTTP {status}); {hint}")
+            raise BenchError(f"{self.who}: refused (HTTP {status}): {said}; {hint}")
         if status == 404:
             raise BenchError(
                 f"{self.who}: HTTP 404: no model '{self._spec.model}' there, or 'base_url' is not the API's root "
@@ -202,7 +241,7 @@ class Transport:
             f"HTTP {status}",
             f"HTTP {status}: {said}",
             passing=passing,
-            decisive=not passing,
+            decisive=not passing and status not in _ABOUT_THE_REQUEST,
             throttled=status == 429,
             overloaded=status in _OVERLOADED,
             wait=asked_wait(error.response.headers) if passing else None,
@@ -215,9 +254,18 @@ class Transport:
         return " ".join(text.split())[:200]
 
 
+def _refusals(error: "APIStatusError") -> list[Refusal]:
+    try:
+        return read_refusals(json.loads(error.response.content))
+    except ValueError:
+        return []
+
+
 def _words(error: "APIStatusError") -> str:
-    """What the endpoint said: the message in its error, or else all of it."""
-    body = error.body
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return str(body["message"])
-    return error.response.text
+    """What the endpoint said; never the whole reply, which may echo what was sent."""
+    told = [
+        words if parameter in words else f"{parameter}: {words}"
+        for parameter, words in _refusals(error)
+        if words.strip()
+    ]
+    return "; ".join(told) or "no reason given"

@@ -172,9 +172,8 @@ def _synthetic(manifest: Json | None) -> dict[str, Markup] | None:
 
 
 def _seen(domain: Domain, board: Leaderboard, testset: TestSet) -> Markup | None:
-    if not any(system.tuned_from for system in board.systems):
-        return None
-    return seen_table(by_seen(board, testset.qrels, trained_passages(domain)))
+    rows = by_seen(board, testset.qrels, trained_passages(domain, board))
+    return seen_table(rows) if rows else None
 
 
 def _trained_names(benchmark: BenchmarkSpec, manifests: Mapping[str, Json]) -> list[str]:

@@ -125,7 +125,7 @@ class JudgeFilter(Strict):
 
 
 class Filters(Strict):
-    """What is dropped; `off` names rules to leave out (an ablation), or `all`."""
+    """What is dropped; `off` names rules to leave out (an ablation), or `all` but the leak check."""
 
     off: list[Rule] | Literal["all"] = []
     round_trip_k: Annotated[int, Field(gt=0)] = 3
@@ -136,7 +136,7 @@ class Filters(Strict):
 
     def on(self, rule: Rule) -> bool:
         """Whether a rule is asked."""
-        return self.off != "all" and rule not in self.off
+        return rule == "leak" if self.off == "all" else rule not in self.off
 
 
 class Relabel(Strict):
@@ -147,11 +147,20 @@ class Relabel(Strict):
 
 
 class Negatives(Strict):
-    """Hard negatives: how many, out of how many, found by whom, and how close to the positive they may come."""
+    """Hard negatives: how many, out of how many, found by whom, and how close to the positive they may come.
+
+    Attributes:
+        margin: At most so much of the positive's similarity to the query (NV-Retriever, arXiv 2407.15831).
+        near_duplicate: A passage whose cosine to the positive is at least this is no negative.
+        lexical_share: Share of the negatives that BM25 finds, with `miner: both`.
+        cross_encoder: A model spec whose scores set the margin in place of the cosine.
+        relabel: A language model reads the closest ones and takes those away that answer the query.
+    """
 
     count: Annotated[int, Field(ge=1, le=32)] = 4
     pool: Annotated[int, Field(ge=1, le=1000)] = 30
     margin: Share = 0.95
+    near_duplicate: Share = 0.9
     miner: Literal["both", "dense", "bm25"] = "both"
     lexical_share: Share = 0.25
     cross_encoder: Name | None = None
@@ -211,6 +220,10 @@ class GenerateSpec(Strict):
         imported = self.source is not None and self.source.dataset is not None and self.source.dataset.columns == "rag"
         if not self.questions_per_chunk and not self.pseudo.per_chunk and not imported:
             raise ValueError("'questions_per_chunk' and 'pseudo.per_chunk' are both 0: nothing to generate")
+        if self.exclude_test_evidence and self.source is not None:
+            raise ValueError(
+                "'exclude_test_evidence' goes by the domain's own passages and can do nothing with a 'source'"
+            )
         if self.questions_per_chunk and self.llm is None:
             raise ValueError("'questions_per_chunk' needs an 'llm' (or set it to 0)")
         of_source = self.source is not None and self.source.prompt is not None

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 from benchmark.specs.base import Positive, Strict
 
 Dollars = Annotated[float, Field(ge=0)]
-_OWN_PARAMETERS = {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "stop", "response_format"}
+_OWN_PARAMETERS = {
+    "max_completion_tokens", "max_tokens", "messages", "model", "n", "response_format", "stop", "stream", "temperature",
+}  # fmt: skip
 
 
 class Endpoint(Strict):
@@ -46,7 +48,9 @@ class Endpoint(Strict):
             )
         taken = sorted(_OWN_PARAMETERS & self.parameters.keys())
         if taken:
-            raise ValueError(f"'parameters' may not set {', '.join(taken)}: these have keys of their own")
+            raise ValueError(
+                f"'parameters' may not set {', '.join(taken)}: these are set by other keys or by the client"
+            )
         return self
 
 

@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
+from benchmark.synthesis.draft import UNSPACED, unspaced_letters
 from benchmark.synthesis.language import small_words
 
 _BRACKET = re.compile(r"\(([A-Z][A-Za-z&-]{1,8})\)")
@@ -11,6 +13,8 @@ _BREAK = re.compile(r"[^\w'& -]")
 _LONGEST = 200
 """Characters in front of a bracket that are looked at: more than a long form of the most words takes."""
 _CAPITALS = re.compile(r"(?<![\w&-])([A-Z][A-Z0-9&]{1,9})s?(?![\w&-])")
+_LATIN = re.compile(r"[A-Za-z][A-Za-z&-]+")
+_RUN = re.compile(rf"[^\W{UNSPACED}]+|(?=\w)[{UNSPACED}]")
 _ROMAN = re.compile(r"[IVX]+")
 
 
@@ -78,19 +82,64 @@ def long_form(short: str, before: str) -> str | None:
     return None if too_long or len(found) <= len(short) or short in found.split() else found
 
 
-def swapped(text: str, acronyms: Mapping[str, str]) -> str | None:
-    """The text with its first acronym spelt out, or its first expansion abbreviated; None where neither occurs.
+class Swapper:
+    """Spells acronyms out, and abbreviates what they stand for.
 
-    >>> swapped("A rise in CPR hurts.", {"CPR": "conditional prepayment rate"})
+    Args:
+        acronyms: Short form -> expansion.
+
+    >>> swapper = Swapper({"CPR": "conditional prepayment rate"})
+    >>> swapper.swapped("A rise in CPR hurts.")
     'A rise in conditional prepayment rate hurts.'
-    >>> swapped("The Conditional Prepayment Rate rose.", {"CPR": "conditional prepayment rate"})
+    >>> swapper.swapped("The Conditional Prepayment Rate rose.")
     'The CPR rose.'
     """
-    for word in re.findall(r"[A-Za-z][A-Za-z&-]+", text):
-        if word in acronyms and acronyms[word].lower() not in text.lower():
-            return re.sub(rf"\b{re.escape(word)}\b", acronyms[word].replace("\\", ""), text, count=1)
-    for short, expansion in acronyms.items():
-        pattern = re.compile(rf"\b{re.escape(expansion)}\b", re.IGNORECASE)
-        if pattern.search(text) and not re.search(rf"\b{re.escape(short)}\b", text):
-            return pattern.sub(short, text, count=1)
-    return None
+
+    def __init__(self, acronyms: Mapping[str, str]) -> None:
+        self._acronyms = acronyms
+        self._by_first_word: dict[str, list[_Expansion]] = {}
+        self._always: list[_Expansion] = []
+        """Expansions that begin with no word, which may stand anywhere."""
+        for order, (short, expansion) in enumerate(acronyms.items()):
+            item = _Expansion(order, short, expansion, _folded(expansion))
+            first = _RUN.match(item.folded)
+            (self._by_first_word.setdefault(first[0], []) if first else self._always).append(item)
+
+    def swapped(self, text: str) -> str | None:
+        """The text with its first acronym spelt out, or its first expansion abbreviated; None where neither occurs."""
+        lower = text.lower()
+        for word in _LATIN.findall(text):
+            if word in self._acronyms and self._acronyms[word].lower() not in lower:
+                return re.sub(_standing(word, text), self._acronyms[word].replace("\\", ""), text, count=1)
+        for item in self._candidates(text):
+            pattern = re.compile(_standing(item.expansion, text), re.IGNORECASE)
+            if pattern.search(text) and not re.search(_standing(item.short, text), text):
+                return pattern.sub(item.short, text, count=1)
+        return None
+
+    def _candidates(self, text: str) -> "list[_Expansion]":
+        """Every expansion that may stand in the text, in the order of the acronyms."""
+        folded = _folded(text)
+        begun = [item for word in set(_RUN.findall(folded)) for item in self._by_first_word.get(word, ())]
+        return sorted(item for item in (*begun, *self._always) if item.folded in folded)
+
+
+class _Expansion(NamedTuple):
+    """An acronym and its expansion, as it is written and as letters of either case are compared."""
+
+    order: int
+    short: str
+    expansion: str
+    folded: str
+
+
+def _standing(words: str, text: str) -> str:
+    """A pattern for words that stand alone in a text; letters of a script without spaces may stand next to them."""
+    if not unspaced_letters(text):
+        return rf"\b{re.escape(words)}\b"
+    return rf"(?:\b|(?<=[{UNSPACED}])){re.escape(words)}(?:\b|(?=[{UNSPACED}]))"
+
+
+def _folded(text: str) -> str:
+    # Regular expressions that ignore the case take the Turkish letters for an i.
+    return text.replace("İ", "i").replace("ı", "i").casefold()

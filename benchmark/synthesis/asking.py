@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from types import TracebackType
 from typing import Any, Final, Self
 
 from benchmark.console import Reporter
@@ -40,13 +41,22 @@ class Asker:
         self._stack = ExitStack()
         self._journal: Journal | None = None
         self._renewed: list[list[str]] = []
+        self._keys: dict[str, None] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._journal = None
+        # The journal turns its own errors into a line for the user; it swallows none.
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of all requests so far, whoever was asked and whatever came back, in order and each once."""
+        return list(self._keys)
 
     @property
     def journal(self) -> Journal:
@@ -64,15 +74,18 @@ class Asker:
             purpose: A word or two for the screen, the facts and the data card, e.g. "questions".
 
         Raises:
-            BenchError: The model cannot be reached, the budget is used up, or too many requests failed.
+            BenchError: The model cannot be reached, the budget is used up, or too many requests brought no answer.
         """
         model = open_llm(spec, self._project, self._domain.batches, self._reporter)
+        keys = [request.key(model.identity) for request in requests]
+        self._keys.update(dict.fromkeys(keys))
         asked = ask(
             model, requests, self.journal, self._reporter, fresh=self._fresh, budget=spec.budget, purpose=purpose,
             prompts=self._prompts,
         )  # fmt: skip
-        if self._fresh:
-            self._renewed.append([request.key(model.identity) for request in requests])
+        # A run without `fresh` may have brought to its end what one with it has begun.
+        if self._fresh or self.journal.renewing(keys):
+            self._renewed.append(keys)
         self.facts[purpose] = {"model": model.identity, **asked.sources, "failures": asked.failures, **asked.usage}
         return asked
 

@@ -1,13 +1,12 @@
 """Which chunks may never be a query's negatives."""
 
-from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.synthesis.search import Corpus, Places
+from benchmark.synthesis.split import hashes, text_keys
 
 RULES: Final = (
     "own_chunk", "other_gold", "same_text", "same_section", "neighbour", "held_out", "near_duplicate", "margin",
@@ -25,18 +24,18 @@ class Barring:
 
     Args:
         corpus: Where negatives come from.
-        held_out: Shape (n_chunks,): chunks that are no negatives of queries from other chunks than these.
+        held_out: Shape (n_chunks,): chunks whose texts are no negatives of queries from other chunks than these.
         near_duplicate: Similarity of two chunks from which on they are twins.
     """
 
     def __init__(self, corpus: Corpus, held_out: NDArray[np.bool_], near_duplicate: float) -> None:
         chunks = corpus.chunks
-        self._chunks, self._vectors, self._held_out = chunks, corpus.vectors, held_out
+        self._chunks, self._vectors = chunks, corpus.vectors
         self._near_duplicate = near_duplicate
-        # Hashes, not the texts: a second copy of a large corpus would not fit.
-        self._texts = _hashes(" ".join(chunk.text.split()) for chunk in chunks)
+        self._texts = text_keys(chunks)
+        self._held_out = np.isin(self._texts, self._texts[held_out])
         # Without headings the document is no section: a ready-made corpus would lose all its close negatives.
-        self._sections = _hashes(
+        self._sections = hashes(
             "\x1f".join((chunk.document, *chunk.headings)) if chunk.headings else f"\x1e{place}"
             for place, chunk in enumerate(chunks)
         )
@@ -87,9 +86,3 @@ def most_allowed(own: float, margin: float) -> float:
     (0.25, -0.75)
     """
     return own * (margin if own > 0 else 2 - margin)
-
-
-def _hashes(texts: Iterable[str]) -> NDArray[np.int64]:
-    """Eight bytes for each text, shape (n_texts,): the same for the same text."""
-    digests = (blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
-    return np.fromiter((int.from_bytes(digest, "big", signed=True) for digest in digests), dtype=np.int64)

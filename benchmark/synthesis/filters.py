@@ -16,12 +16,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from benchmark.files import Json
 from benchmark.records import Chunk
 from benchmark.specs import Rule
-from benchmark.synthesis.draft import PEOPLE_LIKE, Draft, Origin, words_of
+from benchmark.synthesis.draft import PEOPLE_LIKE, Draft, Origin, stretches, word_count, words_of
 from benchmark.synthesis.twins import Twin
 
 Check = Callable[[Draft, Chunk], float | None]
@@ -118,7 +117,7 @@ def _length(draft: Draft, _: Chunk) -> float | None:
     bounds = _LENGTH[draft.origin]
     if draft.origin == "llm":
         bounds = _LENGTH_BY_TYPE.get(draft.type, bounds)
-    count = len(words_of(draft.text))
+    count = word_count(draft.text)
     return None if bounds[0] <= count <= bounds[1] else float(count)
 
 
@@ -129,21 +128,22 @@ def _deictic(draft: Draft, _: Chunk) -> float | None:
 
 def _repetition(draft: Draft, _: Chunk) -> float | None:
     """A small model that has begun to go round in circles: the same words over and over."""
-    words = words_of(draft.text)
-    if draft.origin not in PEOPLE_LIKE or len(words) < 6:
+    if draft.origin not in PEOPLE_LIKE or word_count(draft.text) < 6:
         return None
-    pairs = Counter(pairwise(words))
-    repeated = 1 - len(pairs) / (len(words) - 1)
+    pairs = Counter(stretches(words_of(draft.text), 2))
+    repeated = 1 - len(pairs) / pairs.total()
     return repeated if repeated >= _REPEATED_SHARE or max(pairs.values()) >= 3 else None
 
 
 def _copied(draft: Draft, chunk: Chunk) -> float | None:
     """A question that repeats a long stretch of its passage word for word teaches matching of words alone."""
-    words = words_of(draft.text)
-    if draft.origin != "llm" or len(words) < _COPIED_WORDS:
+    count = word_count(draft.text)
+    if draft.origin != "llm" or count < _COPIED_WORDS:
         return None
-    run = longest_run(words, words_of(chunk.text))
-    return float(run) if run >= _COPIED_WORDS and run >= _COPIED_SHARE * len(words) else None
+    words = words_of(draft.text)
+    # Where letters stand for words, two of them count as one.
+    run = longest_run(words, words_of(chunk.text)) * count / len(words)
+    return run if run >= _COPIED_WORDS and run >= _COPIED_SHARE * count else None
 
 
 def longest_run(words: Sequence[str], text: Sequence[str]) -> int:

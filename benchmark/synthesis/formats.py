@@ -1,7 +1,7 @@
 """The files of the generate stage: JSON Lines for people, parquet that `datasets` and the trainers load."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,7 @@ class Data:
         negatives: How many negatives a row of `ntuples_*` has.
         scores: A teacher's, for the pairs.
         rag: Rows of the seven columns.
+        also: Number of a kept query -> further passages that answer it.
     """
 
     chunks: Sequence[Chunk]
@@ -48,6 +49,7 @@ class Data:
     negatives: int
     scores: Scores
     rag: Rag
+    also: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
     def part(self, held_out: bool) -> list[int]:
         """Numbers of the kept queries on one side of the split."""
@@ -60,7 +62,8 @@ def write_all(folder: Path, data: Data) -> Json:
     `queries.jsonl`, `dropped.jsonl`; for train and dev `ntuples_*` (anchor, positive, negative_1 to negative_k),
     `triplets_*` (anchor, positive, negative: a row for each negative) and `pairs_*` (anchor, positive, label: 1 for
     the passage that the query was made from, 0 for a mined negative; score: the teacher's, from 0 to 1);
-    `dev_queries.jsonl` and `dev_qrels.tsv` for retrieval over the whole corpus; `rag.parquet` (the seven columns of
+    `dev_queries.jsonl` and `dev_qrels.tsv` (a query's own passage first, then further ones that answer it) for
+    retrieval over the whole corpus; `rag.parquet` (the seven columns of
     argilla's synthetic-data-generator) where there are rows for it.
 
     Returns:
@@ -144,11 +147,13 @@ def _parquet(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 
 
 def _write_development(folder: Path, data: Data) -> None:
-    kept = [data.kept[number] for number in data.part(held_out=True)]
-    named = [(query_id(draft, data.chunks[draft.chunk]), draft) for draft in kept]
-    write_jsonl(
-        folder / "dev_queries.jsonl",
-        ({"id": name, "text": draft.text, "origin": draft.origin, "type": draft.type} for name, draft in named),
-    )
-    lines = [f"{name}\t{data.chunks[draft.chunk].id}\t1\n" for name, draft in named]
-    write_text(folder / "dev_qrels.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))
+    queries: list[Json] = []
+    lines = ["query-id\tcorpus-id\tscore\n"]
+    for number in data.part(held_out=True):
+        draft = data.kept[number]
+        name = query_id(draft, data.chunks[draft.chunk])
+        queries.append({"id": name, "text": draft.text, "origin": draft.origin, "type": draft.type})
+        others = data.also.get(number, frozenset()) - {draft.chunk}
+        lines += [f"{name}\t{data.chunks[place].id}\t1\n" for place in (draft.chunk, *sorted(others))]
+    write_jsonl(folder / "dev_queries.jsonl", queries)
+    write_text(folder / "dev_qrels.tsv", "".join(lines))

@@ -27,7 +27,7 @@ from benchmark.synthesis.judge import cross_encoder_verdict, judge_verdict
 from benchmark.synthesis.leak import LEAK_KINDS, LeakCheck, closest_similarity
 from benchmark.synthesis.round_trip import by_type, round_trip_verdict, type_facts
 from benchmark.synthesis.search import Corpus
-from benchmark.synthesis.twins import Twin, near_duplicates
+from benchmark.synthesis.twins import Twin, groups, near_duplicates
 
 _LEAK_OFF: Final = (
     "generate: the leak check is OFF: test questions may be among the training queries, and figures on the test set "
@@ -35,6 +35,8 @@ _LEAK_OFF: Final = (
 )
 _MANY_ALIKE: Final = 0.2
 """Share of queries that leak by their vectors alone from which on the encoder or the threshold is to be doubted."""
+_MOST_ALIKE: Final = 20
+"""Near-duplicates of one query beyond which they tell of the encoder or of a pattern of questions, not of one answer."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Filtered:
         kept: In the order of the drafts.
         vectors: Of the kept queries; unit length, shape (n_kept, n_dimensions).
         dropped: By rule, in the order in which the rules are asked.
-        also: Number of a kept query -> positions of further chunks that answer it, as its dropped twins came from
-            them; they must never be its negatives.
+        also: Number of a kept query -> positions of further chunks that answer it, as its twins came from them,
+            dropped or (where their rule is off) kept; they must never be its negatives.
         facts: `funnel` (rule, before, dropped, kept), `by_origin` (dropped), `by_type` (of the written questions),
             `off` (switched off), `not_asked` (nothing set to ask), `relaxed`, and the figures of each rule that was
             asked and has some: `leak`, `round_trip`, `cross_encoder`, `judge`.
@@ -106,7 +108,10 @@ def run_filters(
     funnel: list[Json] = []
     relaxed: list[Json] = []
     own: Json = {}
-    for rule in asked:
+    for rule in RULES:
+        if rule not in asked:
+            rows.link(rule, spec.filters.near_duplicate)
+            continue
         before = len(rows.drafts)
         verdict = steps[rule]()
         rows.drop(rule, verdict.objections)
@@ -165,6 +170,25 @@ class _Rows:
     def highest_similarity(self) -> float | None:
         """Of a row to a test question; None where nobody has looked."""
         return None if self.closest is None else round(float(self.closest.max()), 4)
+
+    def link(self, rule: Rule, near_duplicate: float) -> None:
+        """Tell twins, which a rule that is off leaves where they are, of each other's chunks.
+
+        Args:
+            rule: Nothing is done for another one than the two about duplicates.
+            near_duplicate: Similarity of two queries from which on they are twins.
+        """
+        found: list[list[int]] = []
+        if rule == "duplicate":
+            found = groups(exact_duplicates(self.drafts))
+        elif rule == "near_duplicate" and self.drafts:
+            found = [
+                group for group in groups(near_duplicates(self.vectors, near_duplicate)) if len(group) <= _MOST_ALIKE
+            ]
+        for group in found:
+            places = frozenset().union(*(self._also[number] | {self.drafts[number].chunk} for number in group))
+            for number in group:
+                self._also[number] = places
 
     def drop(self, rule: Rule, reasons: Mapping[int, float | Twin]) -> None:
         """Move rows from the kept to the dropped; a twin's chunks go over to the row that it repeats."""

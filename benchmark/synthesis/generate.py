@@ -10,7 +10,7 @@ from typing import Any, Final
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.pairs import PairScorer
-from benchmark.files import Json, hash_file, write_jsonl
+from benchmark.files import Json, hash_file, hash_json, write_jsonl
 from benchmark.llm.journal import export_replay, open_journal
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
@@ -88,7 +88,7 @@ def generate(
     """
     work = Work(project, domain, spec, seed, inputs, reporter)
     work.check()
-    if fresh and spec.questions_per_chunk:
+    if fresh and work.asks:
         # Without its manifest the stage is made again, even when this run is killed and started without `fresh`.
         (domain.synthetic / MANIFEST).unlink(missing_ok=True)
     with Asker(project, domain, reporter, fresh, work.prompts) as asker:
@@ -137,6 +137,14 @@ class Work:
         context = QuestionContext(self.prompts, self._terms, self._examples, self._language.name)
         left_out = self._excluded | self._not_drawn
         return question_requests(self.chunks, self._spec, self._seed, context, left_out)
+
+    @property
+    def asks(self) -> bool:
+        """Whether any language model is asked for anything."""
+        spec = self._spec
+        judged = spec.filters.judge is not None and spec.filters.on("judge")
+        relabelled, scored = spec.negatives.relabel is not None, spec.pair_scores.teacher == "llm"
+        return bool(spec.questions_per_chunk) or judged or relabelled or scored or spec.rag_columns == "written"
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -189,11 +197,16 @@ class Work:
     def check(self) -> None:
         """Find mistakes of the user before anything takes long."""
         _ = self.prompts, self._examples
-        if self._language.known or not self._spec.filters.on("language"):
-            return
-        self._reporter.note(
-            f"generate: '{self._domain.spec.language}' cannot be recognised; the language is not checked"
-        )
+        language = self._domain.spec.language
+        if not self._language.known and self._spec.filters.on("language"):
+            self._reporter.note(f"generate: '{language}' cannot be recognised; the language is not checked")
+        begun = self._spec.questions_per_chunk and self._spec.llm is not None and not self._spec.llm.instructed
+        edited = any(name.startswith("local_") for name in self.prompts.edited)
+        if begun and not language.startswith("eng-") and not edited:
+            self._reporter.note(
+                f"generate: a very small model begins its questions in English, though the passages are '{language}'; "
+                "edit the prompts local_*.txt (domainbench prompts FOLDER), or take a model that follows instructions"
+            )
 
     def hashes(self) -> dict[str, str]:
         """Hashes of everything that is read."""
@@ -205,24 +218,35 @@ class Work:
             "rescorer": self._spec.negatives.cross_encoder,
             "teacher": self._spec.pair_scores.model,
         }
+        llms = [self._spec.llm, *self._others]
         return {
+            "language models": hash_json(
+                [open_llm(llm, self._project, self._domain.batches).identity for llm in llms if llm]
+            ),
             "chunks": inputs.passages.outputs_hash,
             "source": inputs.source.outputs_hash if inputs.source else "",
             "testset": inputs.testset.outputs_hash if inputs.testset else "",
-            "replay": hash_file(replay) if self._spec.questions_per_chunk and replay.is_file() else "",
+            "replay": hash_file(replay) if self.asks and replay.is_file() else "",
             "examples": hash_file(examples) if examples else "",
             **{what: model_fingerprint(self._project, name) for what, name in names.items() if name},
         }
 
+    @property
+    def _others(self) -> list[LLMSpec | None]:
+        """Language models that judge, relabel and score, where they are not the generator's own."""
+        judge, relabelling = self._spec.filters.judge, self._spec.negatives.relabel
+        return [judge.llm if judge else None, relabelling.llm if relabelling else None, self._spec.pair_scores.llm]
+
     def settings(self) -> Json:
         """Every setting that changes the output."""
-        spec = self._spec.model_dump(mode="json", exclude=_NO_EFFECT)
-        return {**spec, "seed": self._seed, "language": self._domain.spec.language, "prompts": self.prompts.hashes}
+        spec, domain = self._spec.model_dump(mode="json", exclude=_NO_EFFECT), self._domain.spec
+        told = {"language": domain.language, "title": domain.title, "licence": domain.licence}
+        return {**spec, "seed": self._seed, "prompts": self.prompts.hashes, "domain": told}
 
     def build(self, folder: Path, asker: Asker) -> Json:
         """Make everything and write it to the folder."""
         split = split_chunks(self.chunks, self._spec.development_share, self._seed)
-        if split.unit != "document":
+        if split.unit not in {"document", "passage"}:
             self._reporter.note(
                 f"generate: too few documents to hold some out; the development split is by {split.unit}"
             )
@@ -237,7 +261,9 @@ class Work:
         rag = rag_rows(self.chunks, filtered.kept, mined, self._spec, asker, self.prompts)
         dropped = [*unread, *filtered.dropped]
         count = self._spec.negatives.count
-        rows = write_all(folder, Data(self.chunks, filtered.kept, dropped, mined, split, count, scores, rag))
+        rows = write_all(
+            folder, Data(self.chunks, filtered.kept, dropped, mined, split, count, scores, rag, filtered.also)
+        )
         if self._inputs.source:
             write_jsonl(folder / "passages.jsonl", (chunk.to_json() for chunk in self.chunks))
         facts = {
@@ -247,6 +273,7 @@ class Work:
             **filtered.facts,
             "rows": rows,
             "development_by": split.unit,
+            "chunks_repeated_everywhere": split.common,
             "excluded_chunks": len(self._excluded),
             "negatives": mined.facts(),
             "scores": {"teacher": scores.teacher, "scale": scores.scale, "failed": scores.failed},
@@ -277,7 +304,7 @@ class Work:
             rescorer = PairScorer(self._project, spec.cross_encoder, self._reporter, label)
         mined = mine(
             corpus, filtered.kept, filtered.vectors, split.held_out, filtered.also, spec,
-            self._spec.filters.near_duplicate, self._seed, rescorer,
+            spec.near_duplicate, self._seed, rescorer,
         )  # fmt: skip
         if spec.relabel:
             llm = self._llm(spec.relabel.llm)

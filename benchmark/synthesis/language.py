@@ -17,6 +17,18 @@ _PLAIN = re.compile(r"^[^\W\d_]?[^\W\d_A-Z]*(?:['’\-][^\W\d_A-Z]+)*$")
 _AROUND = ".,;:!?\"'()[]{}“”‘’«»„¿¡…"
 
 
+_NAMES: Final[Mapping[str, str]] = {
+    "ara": "arabic", "arb": "arabic", "hye": "armenian", "eus": "basque", "cat": "catalan", "ces": "czech",
+    "dan": "danish", "nld": "dutch", "eng": "english", "epo": "esperanto", "est": "estonian", "ekk": "estonian",
+    "fin": "finnish", "fra": "french", "deu": "german", "ell": "greek", "hin": "hindi", "hun": "hungarian",
+    "ind": "indonesian", "gle": "irish", "ita": "italian", "lit": "lithuanian", "nep": "nepali", "npi": "nepali",
+    "nor": "norwegian", "nob": "norwegian", "fas": "persian", "pes": "persian", "pol": "polish", "por": "portuguese",
+    "ron": "romanian", "rus": "russian", "srp": "serbian", "sot": "sesotho", "spa": "spanish", "swe": "swedish",
+    "tam": "tamil", "tur": "turkish", "yid": "yiddish",
+}  # fmt: skip
+"""ISO 639-3 code -> the name that Snowball's stemmers and bm25s's stop words have for the language."""
+
+
 class LanguageCheck:
     """Recognises other languages than the wanted one, through lingua's models of letter sequences.
 
@@ -74,6 +86,15 @@ class LanguageCheck:
 def _long_enough(words: list[str]) -> bool:
     wide = sum(character >= "\u2e80" for word in words for character in word)
     return wide >= _FEWEST_WIDE or (len(words) >= _FEWEST_WORDS and sum(map(len, words)) >= _FEWEST_LETTERS)
+
+
+def snowball_name(language: str) -> str | None:
+    """The name of a language among Snowball's stemmers, from its ISO 639-3 code and script; None where it has none.
+
+    >>> snowball_name("deu-Latn"), snowball_name("zho-Hans")
+    ('german', None)
+    """
+    return _NAMES.get(language.partition("-")[0].lower())
 
 
 @cache

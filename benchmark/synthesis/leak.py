@@ -1,7 +1,7 @@
 """The leak check: no training query may resemble a hand-made test question.
 
 Test questions are read here for this one purpose: to drop what is the same text, shares half of the three-word
-sequences, or means the same to an encoder.
+sequences (six letters where words are written without spaces), or means the same to an encoder.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.synthesis.draft import stretches
 from benchmark.synthesis.filters import plain_words
 
 LeakKind = Literal["exact", "ngram", "embedding"]
@@ -60,7 +61,7 @@ class LeakCheck:
 
 
 def _ngrams(words: list[str]) -> set[tuple[str, ...]]:
-    return {tuple(words[i : i + _NGRAM]) for i in range(len(words) - _NGRAM + 1)}
+    return set(stretches(words, _NGRAM))
 
 
 def closest_similarity(vectors: NDArray[np.float32], questions: NDArray[np.float32]) -> NDArray[np.float32]:

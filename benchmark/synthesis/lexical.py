@@ -1,6 +1,7 @@
 """BM25 as a teacher: queries of a passage's most telling words, answered by the passage that BM25 ranks first.
 
 A dense model that is tuned on them learns the field's words from the lexical ranking (SPAR, arXiv 2110.06918).
+Where words are written without spaces, there are none: BM25 knows no words there.
 """
 
 import math
@@ -13,8 +14,9 @@ import numpy as np
 
 from benchmark.encoders.bm25 import BM25Index
 from benchmark.records import Chunk
-from benchmark.specs import BM25Settings
-from benchmark.synthesis.draft import words_of
+from benchmark.synthesis.draft import unspaced_letters, words_of
+from benchmark.synthesis.language import small_words, snowball_name
+from benchmark.synthesis.search import bm25_settings
 
 _WORDS: Final = (3, 6)
 _TELLING: Final = 12
@@ -29,16 +31,15 @@ class LexicalTeacher:
     Args:
         chunks: The corpus.
         bm25: Its index; made where there is none.
+        language: The corpus': ISO 639-3 code and script.
     """
 
-    def __init__(self, chunks: Sequence[Chunk], bm25: BM25Index | None = None) -> None:
-        from bm25s.stopwords import STOPWORDS_EN_PLUS
-
+    def __init__(self, chunks: Sequence[Chunk], bm25: BM25Index | None = None, language: str = "eng-Latn") -> None:
         self._chunks = chunks
         self._bm25 = bm25 or BM25Index(
-            [chunk.id for chunk in chunks], [chunk.full_text for chunk in chunks], BM25Settings()
+            [chunk.id for chunk in chunks], [chunk.full_text for chunk in chunks], bm25_settings(language)
         )
-        self._stopwords = frozenset(STOPWORDS_EN_PLUS)
+        self._stopwords = small_words((snowball_name(language) or "").upper())
         self._holders = Counter(word for chunk in chunks for word in set(words_of(chunk.text)))
 
     def telling(self, place: int) -> list[str]:
@@ -69,7 +70,8 @@ class LexicalTeacher:
 
     def _speaks(self, word: str) -> bool:
         common = self._holders[word] > max(1.0, _COMMON * len(self._chunks))
-        return len(word) > 1 and not common and word not in self._stopwords and any(map(str.isalpha, word))
+        told = len(word) > 1 and not common and word not in self._stopwords and any(map(str.isalpha, word))
+        return told and not unspaced_letters(word)
 
     def _idf(self, word: str) -> float:
         """As Lucene's BM25 has it."""

@@ -1,40 +1,64 @@
 """What the generate stage would ask of language models, before anybody is asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import NamedTuple
 
+from benchmark.llm.budget import dollars, tokens_of
 from benchmark.llm.estimate import estimate
 from benchmark.llm.journal import open_journal
 from benchmark.llm.opening import open_llm
+from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
+from benchmark.records import Chunk
 from benchmark.specs import GenerateSpec, LLMSpec
 from benchmark.synthesis.generate import Inputs, Work
+from benchmark.synthesis.sources import read_imported
 
 
 class Step(NamedTuple):
-    """Calls whose text depends on answers that are not there yet: at most so many, to this model."""
+    """Calls whose text depends on answers that are not there yet: at most so many, to this model.
+
+    Attributes:
+        purpose: As on the screen.
+        prompt: The name of the prompt that each call carries beside a passage.
+        llm: Who is asked; None for the generator's own model.
+        calls: At most.
+    """
 
     purpose: str
+    prompt: str
     llm: LLMSpec | None
     calls: int
 
 
-def planned(project: Project, domain: Domain, spec: GenerateSpec, seed: int, inputs: Inputs) -> list[str]:
-    """One line for each purpose: the questions exactly, what follows from them at most."""
+def planned(
+    project: Project, domain: Domain, spec: GenerateSpec, seed: int, inputs: Inputs, fresh: bool = False
+) -> list[str]:
+    """One line for each purpose: the questions exactly, what follows from them at most.
+
+    Args:
+        project: Where models and prompts stand.
+        domain: Whose journal has answers already.
+        spec: What is wanted.
+        seed: For what is drawn.
+        inputs: The passages.
+        fresh: Whether everything would be asked anew.
+    """
     work = Work(project, domain, spec, seed, inputs, None)
     requests = [asked.request for asked in work.requests]
     lines = []
-    questions = len(requests)
     if spec.llm is not None and requests:
         model = open_llm(spec.llm, project, domain.batches)
         with open_journal(domain.journal, domain.replay) as journal:
-            lines.append(f"questions ({model.identity}): {estimate(model, model.price, requests, journal).line}")
-        questions = len(requests) * (spec.questions_per_chunk if spec.llm.instructed else 1)
+            told = estimate(model, model.price, requests, journal, fresh=fresh).line
+        lines.append(f"questions ({model.identity}): {told}")
+    questions = sum(len(asked.slots) for asked in work.requests)
+    questions += len(read_imported(inputs.source.folder, work.chunks)) if inputs.source else 0
     for step in _following(spec, questions, spec.pseudo.per_chunk * len(work.chunks)):
         llm = step.llm or spec.llm
         assert llm is not None  # noqa: S101 (see GenerateSpec)
-        model = open_llm(llm, project, domain.batches)
-        lines.append(f"{step.purpose} ({model.identity}): at most {step.calls:,} calls, as the questions turn out")
+        lines.append(_told(step, llm, project, domain, _tokens_a_call(step, work.prompts, work.chunks)))
     return lines or ["no language model is asked"]
 
 
@@ -51,11 +75,25 @@ def planned_passages(spec: GenerateSpec) -> list[str]:
 def _following(spec: GenerateSpec, questions: int, cuts: int) -> Iterator[Step]:
     """What is asked about the questions, and about the cuts of the text where every pair is looked at."""
     if spec.filters.judge is not None and spec.filters.on("judge"):
-        yield Step("judge", spec.filters.judge.llm, questions)
+        yield Step("judge", "judge_system", spec.filters.judge.llm, questions)
     queries = questions + cuts
     if spec.negatives.relabel is not None:
-        yield Step("relabel", spec.negatives.relabel.llm, queries * spec.negatives.count)
+        yield Step("relabel", "relabel_system", spec.negatives.relabel.llm, queries * spec.negatives.count)
     if spec.rag_columns == "written":
-        yield Step("rag columns", None, questions)
+        yield Step("rag columns", "rag_columns", None, questions)
     if spec.pair_scores.teacher == "llm":
-        yield Step("pair scores", spec.pair_scores.llm, queries * (1 + spec.negatives.count))
+        calls = queries * (1 + spec.negatives.count)
+        yield Step("pair scores", "pair_score_system", spec.pair_scores.llm, calls)
+
+
+def _tokens_a_call(step: Step, prompts: Prompts, chunks: Sequence[Chunk]) -> int:
+    """About how many tokens one call reads: its prompt and a passage of the median length."""
+    return tokens_of(prompts.text(step.prompt)) + int(median(tokens_of(chunk.full_text) for chunk in chunks))
+
+
+def _told(step: Step, llm: LLMSpec, project: Project, domain: Domain, tokens: int) -> str:
+    model = open_llm(llm, project, domain.batches)
+    read = step.calls * tokens
+    usd = model.price.cost(read, 0)
+    money = "money unknown" if usd is None else f"about {dollars(usd)} for what is read"
+    return f"{step.purpose} ({model.identity}): at most {step.calls:,} calls, about {read:,} tokens in, {money}"

@@ -9,7 +9,8 @@ them.
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+import unicodedata
+from collections.abc import Iterator, Sequence, Set
 from itertools import chain, zip_longest
 from typing import Final, NamedTuple
 
@@ -17,8 +18,8 @@ from benchmark.encoders.bm25 import BM25Index
 from benchmark.records import Chunk
 from benchmark.specs import Pseudo
 from benchmark.specs.generate import PseudoKind
-from benchmark.synthesis.acronyms import find_acronyms, swapped
-from benchmark.synthesis.draft import Draft, seeded, words_of
+from benchmark.synthesis.acronyms import Swapper, find_acronyms
+from benchmark.synthesis.draft import UNSPACED, Draft, seeded, unspaced_letters, word_count
 from benchmark.synthesis.lexical import LexicalTeacher
 
 REMOVED_SHARE = 0.7
@@ -30,10 +31,28 @@ _SENTENCE = (6, 45)
 _LEFT = 8
 """Words that must be left in a positive whose sentence was removed."""
 _BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*+•|#>]|\d+[.)]\s))")
-_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
-_ABBREVIATED = re.compile(
-    r"\b(?:[A-Z]|e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|No|Nos|Fig|Figs|Eq|Sec|Art|Inc|Ltd|St)\.$"
+_BEGINS_NOTHING: Final = "".join(
+    chr(code)
+    for code in (*range(0x80, 0x3000), *range(0xA640, 0xAB70))
+    if (chr(code).islower() and not 0x10D0 <= code <= 0x10FF)  # Georgian has no capitals in sentences
+    or (chr(code).isalnum() and not chr(code).isalpha() and not chr(code).isdecimal())  # footnote marks
 )
+"""Letters and numbers outside ASCII that no sentence begins with; in scripts without capitals any letter may."""
+_STOPS: Final = "。！？｡।॥။።។"
+"""Full stops that no space need follow."""
+_CLOSING: Final = "」』”’）】》"
+_END = re.compile(
+    rf"(?<=[.!?؟۔։])[\"'”’)\]»]*\s+(?=[\"'“‘(\[«„‚¿¡]*(?:[A-Z0-9]|[^\W\d_\x00-\x7f{_BEGINS_NOTHING}]))"
+    rf"|(?<=[{_STOPS}])(?![{_STOPS}{_CLOSING}])|(?<=[{_STOPS}][{_CLOSING}])(?![{_STOPS}{_CLOSING}])"
+)
+_ABBREVIATED = re.compile(
+    r"\b(?:[A-ZА-ЯЁ]|e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|No|Nos|Fig|Figs|Eq|Sec|Art|Inc|Ltd|St)\.$"
+)
+_WRAPPED = re.compile(rf"(?<=[{UNSPACED}])[^\S\n]*\n[^\S\n]*(?=[{UNSPACED}])")
+_PIECE = re.compile(rf"[{UNSPACED}](?:(?!\w)[{UNSPACED}])*|[^{UNSPACED}]+")
+"""A letter of a script without spaces, with its vowel signs; or everything up to the next one."""
+_PIECES_OF_A_WORD: Final = 2
+_AROUND: Final = " ,.;:()[]\"'“”、。，；：！？（）「」『』《》"
 _DEFINED = re.compile(r"\([A-Z][A-Za-z&-]{1,8}\)")
 _MARKUP = re.compile(r"^\s*(?:[-*+•>]\s+|#+\s+|\d+[.)]\s+)+|[*`]+")
 
@@ -47,7 +66,10 @@ class Sentence(NamedTuple):
 
 
 def sentences(text: str) -> list[Sentence]:
-    """The sentences of a text that read as language: 6 to 45 words, mostly letters, no table row."""
+    """The sentences of a text that read as language: 6 to 45 words, mostly letters, no table row.
+
+    Of a script without spaces, two letters count as a word.
+    """
     found = []
     for block_start, block_end in _between(_BLOCK, text, 0, len(text)):
         start = block_start
@@ -55,7 +77,7 @@ def sentences(text: str) -> list[Sentence]:
             raw = text[start:end]
             if _ABBREVIATED.search(raw) and end < block_end:
                 continue
-            clean = " ".join(_MARKUP.sub("", raw).split())
+            clean = " ".join(_WRAPPED.sub("", _MARKUP.sub("", raw)).split())
             if _reads_as_language(clean):
                 found.append(Sentence(start, end, clean))
             start = end
@@ -72,8 +94,15 @@ def _between(pattern: re.Pattern[str], text: str, start: int, end: int) -> Itera
 
 
 def _reads_as_language(text: str) -> bool:
-    letters = sum(character.isalpha() or character == " " for character in text)
-    return _SENTENCE[0] <= len(text.split()) <= _SENTENCE[1] and letters >= 0.75 * len(text) and text.count("|") < 2
+    letters = sum(
+        character.isalpha() or character == " " or unicodedata.category(character).startswith("M") for character in text
+    )
+    length = len(text.split()) + unspaced_letters(text) // _PIECES_OF_A_WORD
+    return _SENTENCE[0] <= length <= _SENTENCE[1] and letters >= 0.75 * len(text) and text.count("|") < 2
+
+
+def _mostly_unspaced(text: str) -> bool:
+    return 2 * unspaced_letters(text) > sum(map(str.isalnum, text))
 
 
 def pseudo_drafts(
@@ -82,6 +111,7 @@ def pseudo_drafts(
     seed: int,
     excluded: frozenset[int] = frozenset(),
     bm25: BM25Index | None = None,
+    language: str = "eng-Latn",
 ) -> list[Draft]:
     """Up to `per_chunk` queries out of each chunk, in the order of the chunks.
 
@@ -91,19 +121,21 @@ def pseudo_drafts(
         seed: For everything that is drawn; what is drawn for a chunk depends on its id alone.
         excluded: Positions of chunks that give no query and are no query's positive.
         bm25: The corpus' index, for `lexical`; made where it is needed and there is none.
+        language: The corpus', for `lexical`: ISO 639-3 code and script.
     """
     if spec.per_chunk == 0:
         return []
     kinds = frozenset(spec.kinds)
     acronyms = find_acronyms(chunk.text for number, chunk in enumerate(chunks) if number not in excluded)
+    swapper = Swapper(acronyms)
     headings = _heading_owners(chunks)
-    teacher = LexicalTeacher(chunks, bm25) if "lexical" in kinds else None
+    teacher = LexicalTeacher(chunks, bm25, language) if "lexical" in kinds else None
     drafts = []
     for number, chunk in enumerate(chunks):
         if number in excluded:
             continue
         cutter = _Cutter(number, chunk, seeded(seed, "pseudo", chunk.id), spec.title_share, kinds)
-        own = cutter.drafts(headings.get(number), acronyms)
+        own = cutter.drafts(headings.get(number), swapper)
         if teacher is not None:
             own += _lexical(teacher, cutter, chunks, number, spec.per_chunk, seeded(seed, "lexical", chunk.id))
         if kinds != _IN_ORDER:
@@ -150,7 +182,7 @@ class _Cutter:
     ) -> None:
         self._number, self._chunk, self._rng, self._title_share, self._kinds = number, chunk, rng, title_share, kinds
 
-    def drafts(self, heading: str | None, acronyms: Mapping[str, str]) -> list[Draft]:
+    def drafts(self, heading: str | None, swapper: Swapper) -> list[Draft]:
         """The heading, one sentence with an acronym swapped, then sentences and spans in turn."""
         found = []
         if heading is not None and "heading" in self._kinds:
@@ -159,13 +191,13 @@ class _Cutter:
         rest = sentences(self._chunk.text)
         self._rng.shuffle(rest)
         if "acronym" in self._kinds:
-            found += self._acronym(rest, acronyms)
+            found += self._acronym(rest, swapper)
         return found + self._cuts(rest)
 
-    def _acronym(self, rest: list[Sentence], acronyms: Mapping[str, str]) -> list[Draft]:
+    def _acronym(self, rest: list[Sentence], swapper: Swapper) -> list[Draft]:
         """The first sentence in which an acronym can be swapped; it is taken from the rest."""
         for sentence in rest:
-            other = swapped(self._span(sentence), acronyms)
+            other = swapper.swapped(self._span(sentence))
             # Where a term is being defined, both forms stand side by side.
             if other is not None and not _DEFINED.search(sentence.text):
                 rest.remove(sentence)
@@ -186,10 +218,12 @@ class _Cutter:
         return found
 
     def _span(self, sentence: Sentence) -> str:
-        words = sentence.text.split()
-        length = min(self._rng.randint(*_SPAN), len(words))
+        """4 to 12 words in a row; twice as many letters where words are written without spaces."""
+        unspaced = _mostly_unspaced(sentence.text)
+        words = _PIECE.findall(sentence.text) if unspaced else sentence.text.split()
+        length = min(self._rng.randint(*_SPAN) * (_PIECES_OF_A_WORD if unspaced else 1), len(words))
         start = self._rng.randint(0, len(words) - length)
-        return " ".join(words[start : start + length]).strip(" ,.;:()[]\"'“”")
+        return ("" if unspaced else " ").join(words[start : start + length]).strip(_AROUND)
 
     def titled(self, text: str) -> str:
         """The text, or in the wanted share of cases the document's title and the text."""
@@ -201,6 +235,6 @@ class _Cutter:
         chunk = self._chunk
         wanted = self._rng.random() < REMOVED_SHARE
         left = (chunk.text[: sentence.start].rstrip() + " " + chunk.text[sentence.end :].lstrip()).strip()
-        if not wanted or len(words_of(left)) < _LEFT:
+        if not wanted or word_count(left) < _LEFT:
             return chunk.full_text
         return f"{chunk.heading} {left}".strip()

@@ -10,7 +10,7 @@ from benchmark.llm.forms import FormError
 from benchmark.llm.model import Answer, ChatRequest
 from benchmark.records import Chunk
 from benchmark.specs import GenerateSpec
-from benchmark.synthesis.draft import Draft, Dropped, words_of
+from benchmark.synthesis.draft import Draft, Dropped, word_count, words_of
 from benchmark.synthesis.mix import Slot, slots
 from benchmark.synthesis.terms import own_terms
 from benchmark.synthesis.writers import TYPES, Begun, Instructed
@@ -59,7 +59,7 @@ def question_requests(
     personas = spec.mix.personas or dict.fromkeys(context.prompts.lines("personas"), 1.0)
     requests: list[QuestionRequest] = []
     for number, chunk in enumerate(chunks):
-        if number in excluded or len(words_of(chunk.text)) < _SHORTEST:
+        if number in excluded or word_count(chunk.text) < _SHORTEST:
             continue
         terms = own_terms(chunk, context.expansions) if spec.mix.types.get("jargon") else []
         available = [kind for kind in TYPES if terms or kind != "jargon"]

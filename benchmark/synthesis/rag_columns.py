@@ -5,10 +5,12 @@ negative a question which the passage does not answer; reranking's two texts are
 negatives are the default: those that a language model writes train worse (arXiv 2504.21015).
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import chain
 from math import log
 from typing import Final, NamedTuple
 
@@ -158,6 +160,7 @@ class _Filler:
         self._chunks, self._drafts, self._mined = chunks, drafts, mined
         self._sentences: dict[int, list[str]] = {}
         self._questions: dict[int, list[str]] = {}
+        self._question_words: dict[int, list[tuple[str, ...]]] = {}
         for draft in drafts:
             if draft.origin in PEOPLE_LIKE:
                 self._questions.setdefault(draft.chunk, []).append(draft.text)
@@ -178,16 +181,25 @@ class _Filler:
     def _question_elsewhere(self, number: int) -> str:
         """Of the first mined negative that has questions, or else of the nearest passage of the same document."""
         draft = self._drafts[number]
-        asked_here = {tuple(words_of(text)) for text in self._questions[draft.chunk]}
-        document = self._chunks[draft.chunk].document
-        neighbours = sorted(self._by_document[document], key=lambda place: (abs(place - draft.chunk), place))
-        for place in (*self._mined.negatives[number], *neighbours):
+        asked_here = set(self._words(draft.chunk))
+        for place in chain(self._mined.negatives[number], self._neighbours(draft.chunk)):
             if place == draft.chunk:
                 continue
-            found = [text for text in self._questions.get(place, ()) if tuple(words_of(text)) not in asked_here]
+            texts = self._questions.get(place, ())
+            found = [text for text, words in zip(texts, self._words(place), strict=True) if words not in asked_here]
             if found:
                 return self._ranked(draft.text, found)[0]
         return ""
+
+    def _words(self, place: int) -> list[tuple[str, ...]]:
+        """The words of each question that was asked about a passage."""
+        if place not in self._question_words:
+            self._question_words[place] = [tuple(words_of(text)) for text in self._questions.get(place, ())]
+        return self._question_words[place]
+
+    def _neighbours(self, place: int) -> Iterator[int]:
+        """The passages of the same document that were asked about, the nearest first; sought only when wanted."""
+        yield from nearest_first(self._by_document[self._chunks[place].document], place)
 
     def _sentence_elsewhere(self, number: int, own: set[str]) -> str:
         """The closest sentence of the first mined negative that has one which the passage does not have."""
@@ -219,11 +231,32 @@ class _Filler:
 
     @cached_property
     def _by_document(self) -> dict[str, list[int]]:
-        """Document -> its passages that were asked about."""
+        """Document -> its passages that were asked about, in the order of the corpus."""
         places: dict[str, list[int]] = {}
-        for place in self._questions:
+        for place in sorted(self._questions):
             places.setdefault(self._chunks[place].document, []).append(place)
         return places
+
+
+def nearest_first(places: Sequence[int], place: int) -> Iterator[int]:
+    """Places by their distance to one, the earlier of two equals first, one at a time.
+
+    Args:
+        places: In rising order.
+        place: Where to begin.
+
+    >>> list(nearest_first([1, 4, 5, 7], 4))
+    [4, 5, 1, 7]
+    """
+    after = bisect_left(places, place)
+    before = after - 1
+    while before >= 0 or after < len(places):
+        if after == len(places) or (before >= 0 and place - places[before] <= places[after] - place):
+            yield places[before]
+            before -= 1
+        else:
+            yield places[after]
+            after += 1
 
 
 # --- written --------------------------------------------------------------------------------------------------------

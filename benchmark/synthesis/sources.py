@@ -7,6 +7,7 @@ domain becomes passages that a language model writes.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,10 +18,10 @@ from benchmark.files import Json, hash_text, iter_jsonl, write_jsonl
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
-from benchmark.provenance import MANIFEST, Outcome, Stage, run_stage
+from benchmark.provenance import MANIFEST, Outcome, Stage, kept, run_stage
 from benchmark.records import Chunk
 from benchmark.specs import DatasetSource, GenerateSpec
-from benchmark.synthesis.asking import Asker
+from benchmark.synthesis.asking import LLM_NO_EFFECT, Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.passages import PROMPTS, write_passages
 from benchmark.synthesis.rag_columns import COLUMNS
@@ -29,10 +30,6 @@ from benchmark.synthesis.tables import check_columns, data_hash, named, open_tab
 STAGE: Final = Stage("source", 1)
 CHUNKS, IMPORTED, DOCUMENTS = "chunks.jsonl", "imported.jsonl", "documents"
 _KEPT_COLUMNS: Final = ("response", "negative_retrieval", "positive_reranking", "negative_reranking")
-_NO_EFFECT: Final[dict[str, Any]] = {
-    "endpoint": {"concurrency", "timeout", "deadline", "retries", "batch"}, "local": {"batch_size"}, "budget": True,
-}  # fmt: skip
-"""Settings of a language model that change time or money, not what it says."""
 
 
 def make_source(
@@ -89,31 +86,52 @@ def read_imported(folder: Path, chunks: Sequence[Chunk]) -> list[Draft]:
     ]
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What passages are written from, and what decides them."""
+
+    prompts: Prompts
+    inputs: dict[str, str]
+    settings: Json
+
+    @classmethod
+    def of(cls, project: Project, domain: Domain, spec: GenerateSpec, seed: int) -> "_Order":
+        assert spec.llm is not None and spec.source is not None and spec.source.prompt is not None  # noqa: S101
+        prompts = Prompts(project.root / spec.prompts if spec.prompts else None)
+        settings = {
+            **spec.source.prompt.model_dump(mode="json"),
+            "llm": spec.llm.model_dump(mode="json", exclude=LLM_NO_EFFECT),
+            "prompts": {name: prompts.hashes[name] for name in PROMPTS},
+            "seed": seed,
+        }
+        return cls(prompts, {"llm": open_llm(spec.llm, project, domain.batches).identity}, settings)
+
+
+def passages_are_written(project: Project, domain: Domain, spec: GenerateSpec, seed: int) -> bool:
+    """Whether `make_source` would find the passages of a description as they are wanted, and ask nobody."""
+    order = _Order.of(project, domain, spec, seed)
+    return kept(STAGE, domain.source, STAGE.fingerprint(order.inputs, order.settings)) is not None
+
+
 def _from_prompt(
     project: Project, domain: Domain, spec: GenerateSpec, seed: int, reporter: Reporter, fresh: bool
 ) -> Outcome:
     assert spec.llm is not None and spec.source is not None and spec.source.prompt is not None  # noqa: S101
     llm, source = spec.llm, spec.source.prompt
-    prompts = Prompts(project.root / spec.prompts if spec.prompts else None)
-    settings = {
-        **source.model_dump(mode="json"),
-        "llm": llm.model_dump(mode="json", exclude=_NO_EFFECT),
-        "prompts": {name: prompts.hashes[name] for name in PROMPTS},
-        "seed": seed,
-    }
+    order = _Order.of(project, domain, spec, seed)
     if fresh:
         # Without its manifest the stage is made again, even when this run is killed and started without `fresh`.
         (domain.source / MANIFEST).unlink(missing_ok=True)
-    with Asker(project, domain, reporter, fresh) as asker:
+    with Asker(project, domain, reporter, fresh, order.prompts) as asker:
 
         def build(folder: Path) -> Json:
-            written, facts = write_passages(source, llm, asker, prompts, seed, reporter)
+            written, facts = write_passages(source, llm, asker, order.prompts, seed, reporter)
             write_jsonl(folder / CHUNKS, (chunk.to_json() for chunk in written))
             return {"holds": "chunks", **facts, "llm": asker.facts}
 
         outcome = run_stage(
-            STAGE, domain.source, inputs={"llm": open_llm(llm, project, domain.batches).identity}, settings=settings, build=build,
-            reporter=reporter, label=f"source {domain.name}",
+            STAGE, domain.source, inputs=order.inputs, settings=order.settings, build=build, reporter=reporter,
+            label=f"source {domain.name}",
         )  # fmt: skip
         if not outcome.skipped:
             asker.finish()

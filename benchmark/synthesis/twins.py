@@ -1,5 +1,7 @@
 """Queries that ask for nearly the same: the later one goes, and the earlier one remembers where its answers stand."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,6 +47,18 @@ def near_duplicates(vectors: NDArray[np.float32], threshold: float) -> dict[int,
                 alive[number] = False
                 found[number] = twin
     return found
+
+
+def groups(twins: Mapping[int, Twin]) -> list[list[int]]:
+    """The rows that belong together: each row that others repeat, and then those that repeat it, in order.
+
+    >>> groups({3: Twin(0, 1.0), 4: Twin(0, 0.95), 6: Twin(5, 1.0)})
+    [[0, 3, 4], [5, 6]]
+    """
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for number, twin in sorted(twins.items()):
+        found[twin.other].append(number)
+    return [[first, *others] for first, others in sorted(found.items())]
 
 
 def _closest(similarity: NDArray[np.float32]) -> list[Twin]:

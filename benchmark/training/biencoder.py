@@ -19,7 +19,7 @@ from benchmark.files import Json
 from benchmark.project import Domain, Project
 from benchmark.records import read_chunks
 from benchmark.specs import FinetuneSpec
-from benchmark.training.data import Development, at_most, passage_ids, read_development, read_table
+from benchmark.training.data import Development, at_most, passage_ids, read_development, read_table, write_trained
 from benchmark.training.loop import plan, train, training_arguments
 
 
@@ -78,6 +78,7 @@ def train_bi_encoder(
     after = development_scores(model, development, prompts)
     reporter.note(f"{run.name}: development nDCG@10 {before['ndcg@10']:.4f} -> {after['ndcg@10']:.4f}")
     model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
+    write_trained(domain, rows, target)
     return {
         "pairs": len(rows),
         "steps": steps,

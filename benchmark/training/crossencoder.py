@@ -9,7 +9,7 @@ from benchmark.encoders.dense import open_cross_encoder
 from benchmark.files import Json
 from benchmark.project import Domain, Project
 from benchmark.specs import FinetuneSpec
-from benchmark.training.data import at_most, read_table
+from benchmark.training.data import at_most, read_table, write_trained
 from benchmark.training.loop import plan, train, training_arguments
 from benchmark.weights import model_folder
 
@@ -67,6 +67,7 @@ def train_cross_encoder(
     precision = average_precision(model, held_out)
     reporter.note(f"{run.name}: development average precision {precision:.4f}")
     model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
+    write_trained(domain, rows, target)
     return {
         "pairs": len(rows),
         "steps": steps,

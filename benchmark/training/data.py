@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchError
-from benchmark.files import iter_jsonl, shown
+from benchmark.files import dump_json, iter_jsonl, shown, write_text
 from benchmark.project import Domain
 from benchmark.records import read_chunks
+from benchmark.weights import TRAINED_CHUNKS
 
 
 def read_table(path: Path, seed: int, most: int | None = None) -> Any:
@@ -51,6 +52,27 @@ def passage_ids(domain: Domain, rows: Any) -> Any:
         if name.startswith("negative"):
             columns[name] = [chunks.get(text, text) for text in rows[name]]
     return Dataset.from_dict(columns)
+
+
+def write_trained(domain: Domain, rows: Any, folder: Path) -> None:
+    """Write `trained_chunks.json` beside a model's weights: sorted ids of the chunks whose queries it was tuned on.
+
+    Nothing is written where the passages are not the domain's own documents; their ids say nothing about its corpus.
+
+    Args:
+        domain: Whose synthetic data were used.
+        rows: A `datasets.Dataset` with what training used, the cut to `max_pairs` included; rows with a `label` under
+            0.5 are no positives.
+        folder: The model's.
+    """
+    if domain.passages.parent == domain.synthetic:
+        return
+    labels = rows["label"] if "label" in rows.column_names else [1.0] * len(rows)
+    triples = zip(rows["anchor"], rows["positive"], labels, strict=True)
+    used = {(anchor, positive) for anchor, positive, label in triples if label >= 0.5}
+    queries = iter_jsonl(domain.synthetic / "queries.jsonl")
+    found = {row["chunk"] for row in queries if (row["text"], row["positive_text"]) in used}
+    write_text(folder / TRAINED_CHUNKS, dump_json({"chunks": sorted(found)}))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class BatchServer:
             response, or None for no line at all.
         answered: How many requests of a batch have a result before it ends in another way than `completed`.
         refusal: (status, body) of every reply, or None.
+        odd: Path -> (headers, content) of a reply that is sent with HTTP 200 in place of the right one.
         files: Id -> content.
         batches: Id -> the batch as it was begun.
         asked: Method and path of each request, in the order in which it came.
@@ -25,6 +26,7 @@ class BatchServer:
     def __init__(self, reply=None, ends="completed"):
         self.reply = reply or (lambda body: f"answer to {body['messages'][-1]['content']}")
         self.ends, self.answered, self.refusal = ends, 0, None
+        self.odd = {}
         self.files, self.batches, self.asked, self.keys = {}, {}, [], []
         owner = self
 
@@ -46,10 +48,11 @@ class BatchServer:
                 owner.keys.append(self.headers["Authorization"])
                 if owner.refusal is not None:
                     status, value = owner.refusal
+                extra, value = owner.odd.get(self.path.removeprefix("/v1").partition("?")[0], ({}, value))
                 data = value if isinstance(value, bytes) else json.dumps(value).encode()
                 try:
                     self.send_response(status)
-                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Type", extra.get("Content-Type", "application/json"))
                     self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
                     self.wfile.write(data)

@@ -237,6 +237,89 @@ def test_batches_of_others_are_left_alone(begin, ledger):
     assert [entry["batch"] for entry in open_batches(ledger)] == ["batch_1"] and len(server.batches) == 3
 
 
+def test_results_that_nobody_wants_now_wait_for_a_later_run(begin, ledger, tmp_path):
+    server = begin(lambda body: None if body["messages"][-1]["content"] == "q9" else "fine", ends=None)
+    wanted = requests(10)
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        with pytest.raises(ZeroDivisionError):
+            ask(model_at(server.url, ledger, pause=lambda seconds: 1 / 0), wanted, journal, SILENT)
+        server.ends = "completed"
+        model = model_at(server.url, ledger)
+        assert all(ask(model, wanted[:4], journal, SILENT).answers)
+        # What has no result is not waited for.
+        assert open_batches(ledger)[0]["keys"] == [request.key(model.identity) for request in wanted[4:9]]
+        assert all(ask(model, wanted[:9], journal, SILENT).answers) and len(server.batches) == 1
+    assert open_batches(ledger) == []
+
+
+def test_what_was_taken_before_a_stop_is_not_taken_again(begin, ledger):
+    server = begin()
+    model = model_at(server.url, ledger)
+    stream = model.answers(requests(3))
+    taken = [next(stream).place, next(stream).place]
+    stream.close()  # whoever asks may not have kept the second
+    assert [entry["keys"] for entry in open_batches(ledger)] == [
+        [request.key(model.identity) for place, request in enumerate(requests(3)) if place != taken[0]]
+    ]
+    assert len(dict(model.answers([requests(3)[place] for place in range(3) if place != taken[0]]))) == 2
+    assert open_batches(ledger) == [] and len(server.batches) == 1
+
+
+def test_results_that_are_gone_are_said_to_be_and_what_helps(begin, ledger):
+    server = begin(ends=None)
+    with pytest.raises(ZeroDivisionError):
+        list(model_at(server.url, ledger, pause=lambda seconds: 1 / 0).answers(requests(2)))
+    server.ends = "completed"
+    output = server.ended("batch_1")["output_file_id"]
+    content = server.files.pop(output)
+    with pytest.raises(
+        BenchError, match=rf"{output}.*batch_1, is gone; take batch_1 out of .*batches\.json.*once more"
+    ):
+        list(model_at(server.url, ledger).answers(requests(2)))
+    server.files[output] = b"<html>try later</html>"
+    with pytest.raises(BenchError, match=f"{output} holds no results of a batch"):
+        list(model_at(server.url, ledger).answers(requests(2)))
+    server.files[output] = content  # nothing was forgotten meanwhile
+    assert len(dict(model_at(server.url, ledger).answers(requests(2)))) == 2 and len(server.batches) == 1
+
+
+def test_a_model_says_that_one_round_must_do(ledger):
+    assert model_at("http://h/v1", ledger).one_round
+    assert not getattr(EndpointLanguageModel(spec_at("http://h/v1")), "one_round", False)
+
+
+HTML = {"Content-Type": "text/html"}
+ODD = [(HTML, b"<html>hello</html>"), ({}, b"{}"), ({}, b"{"), ({}, b"[]"), ({}, b"null"), ({}, b'{"id": 3}')]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("path", ["/files", "/batches", "/batches/batch_1"])
+def test_odd_replies_are_one_line_and_forget_nothing(begin, ledger, path, odd):
+    server = begin()
+    server.odd = {path: odd}
+    for _ in range(2):  # the second time, a batch may have to be found again
+        with pytest.raises(BenchError, match="does not answer like OpenAI's Batch API") as caught:
+            list(model_at(server.url, ledger).answers(requests(2)))
+        assert "\n" not in str(caught.value)
+        if path == "/batches" and odd[1] in (b"{}", b'{"id": 3}'):
+            break  # an empty list of batches is one
+    server.odd = {}
+    assert len(dict(model_at(server.url, ledger).answers(requests(2)))) == 2 and open_batches(ledger) == []
+
+
+def test_settings_of_the_environment_that_cannot_be_used_are_named(begin, ledger, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(BenchError, match=r"ALL_PROXY.*SOCKS"):
+        list(model_at(begin().url, ledger).answers(requests(1)))
+    monkeypatch.delenv("ALL_PROXY")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(BenchError, match=r"SSL_CERT_FILE.*No such file"):
+        list(model_at(begin().url, ledger).answers(requests(1)))
+    monkeypatch.undo()
+    with pytest.raises(BenchError, match="is no address"):
+        list(model_at("http://127.0.0.1:port/v1", ledger).answers(requests(1)))
+
+
 def test_the_budget_decides_before_anything_is_sent(begin, ledger, tmp_path):
     server = begin(ends=None)
     with open_journal(tmp_path / "journal.sqlite") as journal:

@@ -68,7 +68,7 @@ def test_the_key_comes_from_the_environment_and_is_told_to_nobody(serve, monkeyp
 
     server.reply = lambda body: error(400, f"bad request with {KEY}")
     with pytest.raises(BenchError) as caught:
-        ask_all(model, requests(1))
+        ask_all(model, requests(3))
     assert KEY not in str(caught.value) and "***" in str(caught.value)
 
 
@@ -97,13 +97,81 @@ def test_an_unknown_host_and_an_unknown_model_are_one_line(serve):
         ask_all(model_at(server.url), requests(2))
 
 
+@pytest.mark.parametrize("trouble", [error(400, "content filter"), error(413, "too big"), error(503, "busy")])
+def test_a_first_request_that_fails_does_so_alone(serve, trouble):
+    bad = {"q0", "q1"}
+    server = serve(lambda body: trouble if body["messages"][-1]["content"] in bad else "fine", delay=0.02)
+    found = ask_all(model_at(server.url, retries=1, concurrency=4), requests(8))
+    assert found.pop(0) == found.pop(1) == Failure(f"HTTP {trouble[0]}")
+    assert {result.text for result in found.values()} == {"fine"} and len(found) == 6
+    alone = server.asked[: server.asked.index("q2") + 1]
+    tries = 2 if trouble[0] == 503 else 1
+    assert alone == ["q0"] * tries + ["q1"] * tries + ["q2"]
+
+    again = ask_all(model_at(server.url, retries=0), requests(2))  # only those that fail are left
+    assert again == dict.fromkeys((0, 1), Failure(f"HTTP {trouble[0]}"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "settings", "said"),
+    [
+        (error(422, "no such thing"), {}, "HTTP 422: no such thing"),
+        (error(500, "oops"), {"retries": 1}, "HTTP 500: oops, 2 times in a row"),
+        (error(429, "slow"), {"deadline": 0.15}, r"HTTP 429, still after 0\.15 s \('deadline'\)"),
+    ],
+)
+def test_the_third_first_request_that_fails_ends_the_run(serve, trouble, settings, said):
+    server, got = serve(lambda body: trouble), []
+    with pytest.raises(BenchError, match=said):
+        for answered in model_at(server.url, **settings).answers(requests(20)):
+            got.append(answered.place)
+    assert got == [0, 1, 2] and set(server.asked) == {"q0", "q1", "q2"}
+
+
+@pytest.mark.parametrize("trouble", [error(405, "not here"), error(404, "no model"), error(401, "no")])
+def test_trouble_with_the_whole_endpoint_ends_the_run_even_after_a_first_failure(serve, trouble):
+    first = error(400, "content filter")
+    server = serve(lambda body: first if body["messages"][-1]["content"] == "q0" else trouble)
+    with pytest.raises(BenchError, match=f"HTTP {trouble[0]}"):
+        ask_all(model_at(server.url), requests(9))
+    assert server.asked == ["q0", "q1"]
+
+
+@pytest.mark.parametrize(
+    ("tries", "expected"),
+    [
+        (["late", "broken", "busy", "cut", "fine"], Answer("fine", 10, 5, lost=3)),
+        (["busy", "fine"], Answer("fine", 10, 5)),
+        (["late", "empty"], Failure("empty answer", 10, 5, lost=1)),
+        (["late", "busy", "busy", "busy", "busy"], Failure("HTTP 500", lost=1)),
+        (["late", "filter"], Failure("HTTP 400", lost=1)),
+        (["busy", "busy", "busy", "late", "late"], Failure("no answer within 0.15 s", None, None, lost=1)),
+    ],
+)
+def test_tries_that_may_have_been_paid_for_are_counted(serve, tries, expected):
+    server, left = serve(), list(tries)
+    said = {
+        "fine": lambda body: "fine",
+        "empty": lambda body: "  ",
+        "busy": lambda body: error(500, "oops"),
+        "filter": lambda body: error(400, "content filter"),
+        "broken": lambda body: (200, {}, b'{"choices": ['),
+        "cut": server.cut,
+        "late": lambda body: time.sleep(0.4) or "late",
+    }
+    server.reply = lambda body: "fine" if body["messages"][-1]["content"] == "q0" else said[left.pop(0)](body)
+    assert ask_all(model_at(server.url, retries=4, timeout=0.15), requests(2))[1] == expected and not left
+
+
 def test_retry_after_pauses_all_and_a_long_one_ends_the_run(serve):
-    arrived, told = [], []
+    arrived, told, lock = [], [], threading.Lock()
 
     def reply(body):
-        arrived.append(time.monotonic())
+        with lock:
+            arrived.append(time.monotonic())
+            number = len(arrived)
         time.sleep(0.03)
-        if len(arrived) == 9:
+        if number == 9:
             told.append(time.monotonic())
             return 429, {"Retry-After": "1"}, {"error": {"message": "slow down"}}
         return "fine"
@@ -225,7 +293,7 @@ def test_an_endpoint_that_takes_no_schema_is_asked_for_json_then_for_text(serve)
     assert not any("response_format" in body for body in server.bodies)  # neither for free text, nor forgotten
 
     with pytest.raises(BenchError, match="HTTP 400: response_format of type 'json_object'"):
-        ask_all(model_at(server.url, structured="json_object"), requests(1, form=grade))  # asked for explicitly
+        ask_all(model_at(server.url, structured="json_object"), requests(3, form=grade))  # asked for explicitly
     server.forget()
     ask_all(model_at(server.url, structured="text"), requests(1, form=grade))
     assert "response_format" not in server.bodies[0] and len(server.bodies) == 1
@@ -261,6 +329,101 @@ def test_a_parameter_that_is_refused_is_left_out_from_then_on(serve, name, said)
     assert {result.text for result in ask_all(model, requests(3, stop=("x",))).values()} == {"fine"}
     assert [name in body for body in server.bodies] == [True, False, False, False]
     assert all("max_tokens" in body for body in server.bodies)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": [{"loc": ["body", "messages", 1], "msg": "bad char", "input": "The water temperature; stop."}]},
+        {"detail": [{"loc": ["body", "messages", 1], "msg": "temperature is a bad word"}]},
+        {"error": {"message": "bad text", "param": None, "input": "temperature"}},
+        {"error": {"message": "bad text: 'temperature'", "param": "messages[1].content"}},
+        {"request": "temperature"},
+        b"<p>temperature</p>",
+    ],
+)
+def test_the_words_of_a_document_leave_no_parameter_out(serve, body):
+    server = serve(lambda asked: (422, {}, body) if asked["messages"][-1]["content"] == "q1" else "fine")
+    model = model_at(server.url, concurrency=1)
+    found = ask_all(model, requests(4, stop=("x",)))
+    assert found[1] == Failure("HTTP 422") and server.asked.count("q1") == 1
+    assert all("temperature" in body and "stop" in body for body in server.bodies)
+    assert model.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"detail": [{"loc": ["body", "x"], "msg": "is missing", "input": "secret"}]}, "body.x: is missing"),
+        ({"detail": "no such thing"}, "no such thing"),
+        ({"error": "no such thing"}, "no such thing"),
+        ({"message": "no such thing"}, "no such thing"),
+        ([{"error": {"message": "no such thing"}}], "no such thing"),
+        ({"input": "secret"}, "no reason given"),
+        (b"secret", "no reason given"),
+    ],
+)
+def test_only_the_messages_of_a_refusal_are_told(serve, body, said):
+    with pytest.raises(BenchError) as caught:
+        ask_all(model_at(serve(lambda asked: (400, {}, body)).url), requests(3))
+    assert str(caught.value).endswith(f"HTTP 400: {said}")
+
+
+def test_what_was_left_out_is_told_once(serve):
+    def reply(body):
+        for name in ("temperature", "response_format"):
+            if name in body:
+                return 422, {}, {"detail": [{"loc": ["body", name], "msg": "not permitted"}]}
+        return error(400, "use max_completion_tokens, not max_tokens") if "max_tokens" in body else "{}"
+
+    model = model_at(serve(reply).url, concurrency=4)
+    found = ask_all(model, requests(6, form=form("any", {"type": "object"})))
+    assert {result.text for result in found.values()} == {"{}"}
+    assert model.left_out == ("temperature", "json_schema", "json_object")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_says_what_the_endpoint_said(serve, status):
+    server = serve(lambda body: error(status, "Country,  region not supported"))
+    with pytest.raises(BenchError, match=rf"refused \(HTTP {status}\): Country, region not supported; it wants a key"):
+        ask_all(model_at(server.url), requests(3))
+
+
+def test_thoughts_that_only_the_total_counts_are_counted(serve):
+    server = serve()
+
+    def reply(body):
+        counts = {"q0": {"total_tokens": 1016}, "q1": {"total_tokens": 424}, "q2": {}}[body["messages"][-1]["content"]]
+        usage = {"prompt_tokens": 20, "completion_tokens": 424, **counts}
+        return 200, {}, server.completion(body, "fine") | {"usage": usage}
+
+    server.reply = reply
+    found = ask_all(model_at(server.url), requests(3))
+    assert [found[place] for place in range(3)] == [
+        Answer("fine", 20, 996), Answer("fine", 20, 424), Answer("fine", 20, 424),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["n", "stream", "messages"])
+def test_parameters_that_the_client_sets_itself_are_refused(name):
+    with pytest.raises(BenchError, match=f"may not set {name}"):
+        parse_spec(Endpoint, {"base_url": "http://h", "model": "m", "parameters": {name: 1}}, "benchmark.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ALL_PROXY", "socks5://me:word@127.0.0.1:1", "ALL_PROXY.*SOCKS"),
+        ("ALL_PROXY", "gopher://me:word@127.0.0.1:1", "ALL_PROXY.*not understood"),
+        ("ALL_PROXY", "http://me:word@127.0.0.1:port", "ALL_PROXY.*not understood"),
+        ("SSL_CERT_FILE", "/nowhere.pem", "SSL_CERT_FILE.*No such file"),
+    ],
+)
+def test_settings_of_the_environment_that_cannot_be_used_are_named(serve, monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BenchError, match=said) as caught:
+        ask_all(model_at(serve().url), requests(1))
+    assert "word" not in "".join(traceback.format_exception(caught.value)) and "\n" not in str(caught.value)
 
 
 def test_a_text_that_is_too_long_changes_no_parameter(serve):
@@ -317,7 +480,7 @@ def test_what_does_not_pass_fails_with_its_reason_and_unknown_cost(serve, reason
     server = serve()
     server.reply = lambda body: odd(server, body) if body["messages"][-1]["content"] == "q3" else "fine"
     found = ask_all(model_at(server.url, retries=1, timeout=0.2), requests(6))
-    assert found.pop(3) == Failure(reason, None, None)
+    assert found.pop(3) == Failure(reason, None, None, lost=1)
     assert {result.text for result in found.values()} == {"fine"} and server.asked.count("q3") == 2
 
 
@@ -337,7 +500,18 @@ def test_being_told_to_wait_counts_for_the_deadline_and_not_as_a_retry(serve):
     assert found[1] == Failure("no answer within 0.3 s", None, None)
     server.reply = lambda body: error(429, "slow")
     with pytest.raises(BenchError, match=r"HTTP 429, still after 0\.3 s"):
-        ask_all(model_at(server.url, deadline=0.3), requests(2))
+        ask_all(model_at(server.url, deadline=0.3), requests(3))
+
+
+def test_a_pause_that_a_request_does_not_live_to_see_ends_that_request_alone(serve):
+    def reply(body):
+        if body["messages"][-1]["content"] == "q1":
+            return 429, {"Retry-After": "0.4"}, {"error": {"message": "slow down"}}
+        return "fine"
+
+    found = ask_all(model_at(serve(reply).url, concurrency=2, deadline=0.7), requests(8))
+    assert found.pop(1) == Failure("HTTP 429, still after 0.7 s")
+    assert len(found) == 7 and {result.text for result in found.values()} == {"fine"}
 
 
 def test_an_endpoint_that_is_lost_in_the_middle_ends_the_run(serve):
@@ -404,15 +578,12 @@ class Purse:
 
 
 def test_one_request_goes_ahead_until_the_endpoint_has_answered_once(serve):
-    server = serve(delay=0.1)
+    server = serve(delay=0.3)
     model = model_at(server.url, concurrency=6)
-    moments = []
-    for _ in range(2):
-        began = time.monotonic()
+    for at_once in (5, 6):  # one and then the others; all
         assert len(ask_all(model, requests(6))) == 6
-        moments.append(time.monotonic() - began)
-    assert moments[0] >= 0.2 > moments[1]  # alone and then the others; all at once
-    assert sorted(server.asked[6:]) == [f"q{i}" for i in range(6)] and server.at_once == 6
+        assert sorted(server.asked) == [f"q{i}" for i in range(6)] and server.at_once == at_once
+        server.forget()
 
 
 def test_the_end_of_a_run_waits_for_no_pause(serve):
@@ -513,7 +684,7 @@ def test_the_key_stands_in_no_message_log_or_traceback(serve, monkeypatch, caplo
     for reply in replies:
         server.reply = lambda body, reply=reply: reply
         with pytest.raises(BenchError) as caught:
-            ask_all(model_at(server.url, api_key_env="TEST_LLM_KEY", retries=1), requests(2))
+            ask_all(model_at(server.url, api_key_env="TEST_LLM_KEY", retries=1), requests(3))
         told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
         assert KEY not in told and len(caught.value.problems) == 1 and "\n" not in str(caught.value)
     server.reply = lambda body: "fine" if body["messages"][-1]["content"] == "q0" else replies[0]

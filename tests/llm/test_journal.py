@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -112,6 +113,16 @@ def test_many_failures_stop_the_stage_and_keep_the_answers(places):
     assert asked_by(model, requests(10), places).sources["asked"] == 2
 
 
+def test_failures_that_were_tolerated_are_tolerated_in_every_run(places):
+    model = Scripted(failing=["q3", "q7"])
+    for asked in (100, 2, 2):
+        model.asked.clear()
+        done = asked_by(model, requests(100), places)
+        assert done.failures == {"broken": 2} and len(model.asked) == asked
+    with pytest.raises(BenchError, match="2 of 39 requests failed"):
+        asked_by(model, requests(39), places)
+
+
 RUN = """\
 import sys
 from pathlib import Path
@@ -214,6 +225,78 @@ def test_fresh_asks_anew_once_even_when_it_is_interrupted(places):
     model = Scripted()
     asked_by(model, wanted, places, fresh=True)
     assert model.asked == ["q0", "q1", "q2", "q3"]
+
+
+def fresh_run(model, wanted, places, fresh=True):
+    return [answer and answer.text for answer in asked_by(model, wanted, places, fresh=fresh).answers]
+
+
+class Renewed(Scripted):
+    """Says something else than before."""
+
+    def answers(self, requests, meter=UNLIMITED):
+        for place, result in super().answers(requests, meter):
+            yield Answered(place, replace(result, text="new " + result.text) if isinstance(result, Answer) else result)
+
+
+def test_a_renewal_that_reaches_nobody_loses_no_answer(places):
+    class Unreachable(Scripted):
+        def answers(self, requests, meter=UNLIMITED):
+            raise BenchError("nobody there")
+
+    wanted = requests(4)
+    keys = [request.key("scripted") for request in wanted]
+    old = fresh_run(Scripted(), wanted, places, fresh=False)
+    for fresh in (True, False):  # a renewal that was begun goes on, with or without the word
+        with pytest.raises(BenchError, match="nobody there"):
+            asked_by(Unreachable(), wanted, places, fresh=fresh)
+    with open_journal(*places) as journal:
+        assert [journal.journalled(key).text for key in keys] == old
+        assert export_replay(journal, places[1], keys) == 4
+        journal.renewed(keys)
+    assert fresh_run(Unreachable(), wanted, places, fresh=False) == old
+
+
+def test_an_old_answer_is_replaced_by_a_new_one_and_by_nothing_else(places):
+    wanted = requests(40)
+    keys = [request.key("scripted") for request in wanted]
+    fresh_run(Scripted(), wanted, places, fresh=False)
+    with open_journal(*places) as journal:
+        export_replay(journal, places[1], keys)
+    new = fresh_run(Renewed(failing=["q7"]), wanted, places)
+    assert new[6:9] == ["new re: q6", None, "new re: q8"]  # neither the journal nor the replay file steps in
+    with open_journal(*places) as journal:
+        journal.renewed(keys)
+    assert fresh_run(Scripted(), wanted, places, fresh=False)[6:9] == ["new re: q6", "re: q7", "new re: q8"]
+
+
+def test_a_journal_with_the_tables_of_before_goes_on_with_its_renewal(places):
+    model, wanted = Scripted(), requests(3)
+    asked_by(model, wanted, places)
+    with open_journal(*places) as journal:
+        export_replay(journal, places[1], [request.key("scripted") for request in wanted])
+        journal.renew([request.key("scripted") for request in wanted])
+    with sqlite3.connect(places[0]) as old:
+        old.execute("DROP TABLE awaiting")
+        old.execute("DELETE FROM answers")  # as a renewal began before
+    old.close()
+    done = asked_by(Scripted(), wanted, places)
+    assert done.sources["asked"] == 3 and done.sources["replay"] == 0
+
+
+def test_a_journal_that_is_held_by_another_run_is_named(places):
+    def held():
+        with open_journal(*places) as journal:
+            journal._connection.execute("PRAGMA busy_timeout = 20")
+            other = sqlite3.connect(places[0])
+            other.execute("BEGIN IMMEDIATE")
+            try:
+                ask(Scripted(), requests(2), journal, SILENT)
+            finally:
+                other.close()
+
+    with pytest.raises(BenchError, match=r"journal\.sqlite: the journal of answers cannot be used: database is locked"):
+        held()
 
 
 def test_broken_files_are_named(places):
@@ -350,6 +433,20 @@ def test_the_screen_shows_the_purpose_and_the_rate(places, serve):
     assert [done for done, _ in watching.updates] == [1, 2, 3] * 2
     assert all(re.fullmatch(r"[\d,]+ tokens/s", word) for _, word in watching.updates[:3])
     assert [word for _, word in watching.updates[3:]] == [""] * 3
+
+
+def test_one_answer_of_unknown_length_does_not_hide_the_rate(places, serve):
+    def reply(body):
+        completion = server.completion(body, "fine")
+        if body["messages"][0]["content"] == "q1":
+            del completion["usage"]
+        return 200, {}, completion
+
+    server, watching = serve(reply), Watching()
+    model = EndpointLanguageModel(Endpoint(base_url=server.url, model="m", concurrency=1))
+    with open_journal(*places) as journal:
+        ask(model, requests(4), journal, watching)
+    assert all(re.fullmatch(r"[\d,]+ tokens/s", word) for _, word in watching.updates)
 
 
 def test_a_broken_character_is_kept_as_a_question_mark(places, serve):

@@ -1,64 +1,104 @@
 """Seen and unseen passages: who belongs where, and that the statistics are those of the leaderboard."""
 
-import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from benchmark.console import SILENT
-from benchmark.files import write_text
+from benchmark.files import dump_json, write_text
 from benchmark.records import read_testset
 from benchmark.reporting.leaderboard import read_leaderboard
 from benchmark.reporting.report import make_report
 from benchmark.reporting.seen import SEEN, UNSEEN, by_seen, seen_table, trained_passages
+from benchmark.stats import holm
+from benchmark.weights import TRAINED_CHUNKS
 
-TUNED = "village-tuned"
+TUNED, OTHER = "village-tuned", "bge-small-en-v1.5"
 
 
-def train_on(made, chunks, split="train"):
-    rows = [{"id": f"s{i}", "chunk": chunk, "split": split} for i, chunk in enumerate(chunks)]
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    write_text(made.domain.synthetic / "queries.jsonl", text)
+def train_on(made, chunks, name=TUNED):
+    write_text(made.domain.model(name) / TRAINED_CHUNKS, dump_json({"chunks": sorted(chunks)}))
+
+
+def read(made):
+    """The leaderboard and what is relevant."""
+    return read_leaderboard(made.domain), read_testset(made.domain.testset).qrels
+
+
+def gaps(board, system):
+    rows = [board.scores["retrieval"][name][board.main] for name in (system, board.baseline.name)]
+    return dict(zip([query.id for query in board.queries], np.subtract(*rows), strict=True))
+
+
+def check(rows, board, qrels, system, chunks):
+    """Rows of one system against means taken by hand."""
+    for row in rows:
+        mine = [
+            gap
+            for query, gap in gaps(board, system).items()
+            if bool(chunks & qrels[query].keys()) is (row.group == SEEN)
+        ]
+        found = row.comparison
+        assert row.system == system and found.n == row.before.n == row.after.n == len(mine) > 0
+        assert np.isclose(found.difference, np.mean(mine)) and found.low < found.difference < found.high
+        assert np.isclose(row.after.mean - row.before.mean, found.difference) and found.corrected_p >= found.p
 
 
 def test_one_trained_passage_among_the_answers_is_enough(made):
     train_on(made, made.chunks[:30])
-    board, qrels = read_leaderboard(made.domain), read_testset(made.domain.testset).qrels
-    split = by_seen(board, qrels, trained_passages(made.domain))
-    wanted = {query: bool(set(made.chunks[:30]) & set(row)) for query, row in qrels.items()}
-    assert {query.id: query.category == SEEN for query in split.queries} == wanted
-    assert [system.name for system in split.systems] == [board.baseline.name, TUNED]
-    rows = {query.id: place for place, query in enumerate(board.queries)}
-    gaps = {
-        query: board.scores["retrieval"][TUNED][board.main][rows[query]]
-        - board.scores["retrieval"][board.baseline.name][board.main][rows[query]]
-        for query in qrels
-    }
-    for group, seen in ((SEEN, True), (UNSEEN, False)):
-        row = split.comparison("retrieval", TUNED, category=group)
-        mine = [gap for query, gap in gaps.items() if wanted[query] is seen]
-        assert row.n == len(mine) and np.isclose(row.difference, np.mean(mine)) and row.low < row.difference < row.high
-        assert row.corrected_p >= row.p
+    board, qrels = read(made)
+    rows = by_seen(board, qrels, trained_passages(made.domain, board))
+    assert [row.group for row in rows] == [SEEN, UNSEEN]
+    check(rows, board, qrels, TUNED, set(made.chunks[:30]))
 
 
-def test_development_queries_and_passages_from_elsewhere_do_not_count(made):
-    train_on(made, made.chunks[:30], split="dev")
-    assert trained_passages(made.domain) == frozenset()
+def test_each_model_has_passages_of_its_own_and_all_rows_are_corrected_together(made):
+    board, qrels = read(made)
+    board = replace(board, systems=tuple(
+        replace(system, tuned_from="base") if system.name == OTHER else system for system in board.systems
+    ))  # fmt: skip
     train_on(made, made.chunks[:30])
-    assert len(trained_passages(made.domain)) == 30
-    write_text(made.domain.synthetic / "passages.jsonl", "")
-    assert trained_passages(made.domain) == frozenset()
+    train_on(made, made.chunks[20:25], OTHER)
+    trained = trained_passages(made.domain, board)
+    assert trained == {TUNED: frozenset(made.chunks[:30]), OTHER: frozenset(made.chunks[20:25])}
+    rows = by_seen(board, qrels, trained)
+    assert len(rows) == 4 and len({row.comparison.n for row in rows}) == 4
+    for name in (TUNED, OTHER):
+        check([row for row in rows if row.system == name], board, qrels, name, set(trained[name]))
+    corrected = [row.comparison.corrected_p for row in rows]
+    assert corrected == pytest.approx(holm([row.comparison.p for row in rows]))
+    alone = [row.comparison for row in by_seen(board, qrels, {TUNED: trained[TUNED]})]
+    together = [row.comparison for row in rows if row.system == TUNED]
+    assert [row.p for row in alone] == [row.p for row in together]
+    assert sum(row.corrected_p for row in alone) < sum(row.corrected_p for row in together)
+
+
+def test_without_what_training_used_there_is_no_table(made):
+    """Queries of the generate stage are no proof: the rows may have been cut, or the model come from elsewhere."""
+    made.domain.synthetic.mkdir(exist_ok=True)
+    text = "".join(f'{{"chunk": "{chunk}", "split": "train"}}\n' for chunk in made.chunks[:30])
+    write_text(made.domain.synthetic / "queries.jsonl", text)
+    train_on(made, made.chunks[:30], OTHER)  # not a tuned one
+    board, _ = read(made)
+    assert trained_passages(made.domain, board) == {}
+    text = make_report(made.project, made.domain, made.benchmark, board, SILENT).read_text()
+    assert "Seen and unseen" not in text and "## Results: reranking" in text
+    shutil.rmtree(made.domain.model(TUNED))
+    assert trained_passages(made.domain, board) == {}
 
 
 def test_the_report_shows_both_groups_with_their_sizes(made):
     train_on(made, made.chunks[:30])
-    board = read_leaderboard(made.domain)
+    board, qrels = read(made)
     text = make_report(made.project, made.domain, made.benchmark, board, SILENT).read_text()
-    sizes = by_seen(board, read_testset(made.domain.testset).qrels, trained_passages(made.domain)).categories
-    assert "### Seen and unseen passages" in text
-    assert f"seen (n = {sizes[SEEN]})" in text and f"unseen (n = {sizes[UNSEEN]})" in text
+    seen = sum(bool(set(made.chunks[:30]) & row.keys()) for row in qrels.values())
+    assert "### Seen and unseen passages" in text and 0 < seen < len(qrels)
+    assert f"| `{TUNED}` | seen (n = {seen}) |" in text and f"| `{TUNED}` | unseen (n = {len(qrels) - seen}) |" in text
 
 
 def test_all_unseen_is_a_table_of_one_group(made):
-    board = read_leaderboard(made.domain)
-    table = seen_table(by_seen(board, read_testset(made.domain.testset).qrels, frozenset()))
+    board, qrels = read(made)
+    table = seen_table(by_seen(board, qrels, {TUNED: frozenset()}))
     assert table.count(UNSEEN) == 1 and f"| {SEEN} (" not in table

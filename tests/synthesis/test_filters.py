@@ -3,8 +3,9 @@
 import pytest
 
 from benchmark.records import Chunk
-from benchmark.synthesis.draft import ORIGINS, Draft
+from benchmark.synthesis.draft import ORIGINS, Draft, stretches, word_count, words_of
 from benchmark.synthesis.filters import exact_duplicates, longest_run, objections, text_checks
+from benchmark.synthesis.questions import _SHORTEST
 
 TEXT = "An advance facility repays the servicer for principal and interest that it has advanced to the trust in time."
 CHUNK = Chunk("c0", "a.md", "Advances", (), 0, len(TEXT), TEXT)
@@ -93,3 +94,43 @@ def test_longest_run_against_all_substrings():
         if words[i : i + size] == text[j : j + size]
     ]  # fmt: skip
     assert longest_run(words, text) == max(runs) == 4
+
+
+HARBOUR = "贷款申请人必须在四月一日之前向港口办公室支付停泊费用。如果泊位空置六周以上，管理员可以将其出租给访客。"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "rule"),
+    [
+        ("停泊费用必须在什么时候支付？", "question", None),
+        ("泊位空置多久可以出租给访客？", "question", None),
+        ("停泊费用", "keywords", None),
+        ("係留料はいつまでに港湾事務所に支払わなければなりませんか。", "question", None),
+        ("データレイクのデータとデータウェアハウスのデータはどう違いますか。", "question", None),
+        ("ต้องชำระค่าจอดเรือภายในวันที่เท่าไรของปี", "question", None),
+        ("नाव का किराया कब तक देना होता है और किसे दिया जाता है?", "question", None),
+        ("为何？", "question", "length"),
+        ("停泊" * 33 + "？", "question", "length"),
+        ("停泊费用是停泊费用是停泊费用是停泊费用吗？", "question", "repetition"),
+        ("为什么贷款申请人必须在四月一日之前向港口办公室支付？", "question", "copied_span"),
+    ],
+)
+def test_questions_in_other_scripts_are_measured_by_their_letters(text, kind, rule):
+    item = Draft(text, 0, "llm", HARBOUR, type=kind)
+    chunk = Chunk("c0", "a.md", "", (), 0, len(HARBOUR), HARBOUR)
+    found = (name for name, check in text_checks(None).items() if objections(check, [item], [chunk]))
+    assert next(found, None) == rule
+
+
+def test_words_of_scripts_without_spaces_are_letters_and_two_of_them_count_as_one():
+    assert words_of("EC2の料金、3.5円") == ["ec2", "の", "料", "金", "3.5", "円"]
+    assert words_of("한국어 단어") == ["한국어", "단어"]  # Korean has spaces
+    assert words_of("ที่นี่") == ["ที่", "นี่"] and words_of("किताब") == ["किताब"]
+    assert words_of("Öl cafe\u0301") == ["öl", "cafe\u0301"]
+    assert word_count("EC2の料金、3.5円") == 4 and word_count("") == 0
+    assert word_count(HARBOUR) > _SHORTEST > word_count(HARBOUR[:20])
+    words = ["one", "two", "three", "four", "five"]
+    for length in (1, 2, 5, 6):
+        assert stretches(words, length) == list(zip(*(words[i:] for i in range(length)), strict=False))
+    assert stretches(["ec2", "の", "料", "金"], 2) == [("ec2", "の", "料")]
+    assert stretches([], 2) == []

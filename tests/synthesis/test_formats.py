@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.console import SILENT
-from benchmark.files import iter_jsonl
+from benchmark.files import iter_jsonl, write_jsonl
 from benchmark.records import Chunk, read_chunks
 from benchmark.specs import GenerateSpec
 from benchmark.specs.generate import DatasetSource, Source
@@ -16,6 +16,7 @@ from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.rag_columns import COLUMNS, Rag, RagRow
 from benchmark.synthesis.sources import make_source, read_imported
 from benchmark.synthesis.split import Split
+from benchmark.training.data import read_development
 
 CHUNKS = [Chunk(f"d{i}.md#0", f"d{i}.md", f"Title {i}", ("Part",), 0, 9, f"Text {i} =SUM(1)\n'x'") for i in range(6)]
 KEPT = [
@@ -46,10 +47,10 @@ def rag_row(number):
 RAG = Rag([rag_row(number) for number in (0, 2, 3)])
 
 
-def data(rag=RAG, held_out=(3, 4, 5)):
+def data(rag=RAG, held_out=(3, 4, 5), **more):
     split = Split(np.array([place in held_out for place in range(6)]), "document")
     dropped = [Dropped(Draft("What?", 3, "llm", "p", "edge"), "round_trip", 7.0), Dropped(KEPT[0], "unread")]
-    return Data(CHUNKS, KEPT, dropped, MINED, split, 3, SCORES, rag)
+    return Data(CHUNKS, KEPT, dropped, MINED, split, 3, SCORES, rag, **more)
 
 
 @pytest.fixture
@@ -112,6 +113,17 @@ def test_people_can_read_where_each_query_comes_from_and_why_others_went(tmp_pat
         "query-id\tcorpus-id\tscore",
         *(f"{row['id']}\td{n}.md#0\t1" for row, n in zip(dev, (4, 5), strict=True)),
     ]
+
+
+def test_further_passages_that_answer_a_development_query_are_relevant(project):
+    domain = project.domain("village")
+    domain.synthetic.mkdir(parents=True)
+    write_jsonl(domain.chunks / "chunks.jsonl", [chunk.to_json() for chunk in CHUNKS])
+    write_all(domain.synthetic, data(also={0: frozenset({5}), 3: frozenset({5, 1, 4})}))
+    lines = [line.split("\t") for line in (domain.synthetic / "dev_qrels.tsv").read_text().splitlines()[1:]]
+    first, second = (row["id"] for row in iter_jsonl(domain.synthetic / "dev_queries.jsonl"))
+    assert lines == [[first, f"d{n}.md#0", "1"] for n in (4, 1, 5)] + [[second, "d5.md#0", "1"]]
+    assert read_development(domain).qrels == {first: {"d1.md#0", "d4.md#0", "d5.md#0"}, second: {"d5.md#0"}}
 
 
 def test_the_same_data_give_the_same_bytes(tmp_path):

@@ -16,11 +16,12 @@ from benchmark.errors import BenchError
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Project
 from benchmark.records import Chunk
-from benchmark.specs import RULES, BM25Settings, Endpoint, Filters, GenerateSpec, LLMSpec
+from benchmark.specs import RULES, BM25Settings, Endpoint, Filters, GenerateSpec, LLMSpec, Negatives
 from benchmark.specs.generate import CrossEncoderFilter, JudgeFilter
 from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.funnel import Tools, run_filters
+from benchmark.synthesis.negatives import mine
 from benchmark.synthesis.round_trip import relaxed_k, round_trip_verdict
 from benchmark.synthesis.search import Corpus
 
@@ -164,15 +165,25 @@ def test_a_rule_that_is_off_drops_nothing_and_the_others_do_what_they_did(bench,
             assert all(rule_of(without, number) == [other] for number in numbers)
 
 
-def test_all_off_keeps_everything_and_says_that_test_questions_may_leak(bench):
-    leaked = [*QUESTIONS, Draft(TEST_QUESTION, 0, "llm", TEXTS[0])]
-    filtered = bench.run(leaked, {"off": "all"}, language=german)
-    assert filtered.kept == leaked and filtered.dropped == [] and filtered.facts["funnel"] == []
-    assert filtered.vectors.shape == (len(leaked), 32) and filtered.facts["off"] == list(RULES)
-    assert any("leak check is OFF" in line for line in bench.told.lines)
-    assert "leak" not in filtered.facts
-    bench.run(QUESTIONS, {"off": ["judge"]})
+def test_all_off_is_every_rule_but_the_leak_check(bench):
+    leaks = [QUESTIONS[8], Draft(TEST_QUESTION, 0, "llm", TEXTS[0])]
+    drafts = [*QUESTIONS, leaks[1]]
+    filtered = bench.run(drafts, {"off": "all"}, language=german)
+    assert filtered.kept == [draft for draft in drafts if draft not in leaks]
+    assert [(item.draft, item.rule) for item in filtered.dropped] == [(draft, "leak") for draft in leaks]
+    facts = filtered.facts
+    assert facts["funnel"] == [{"rule": "leak", "before": len(drafts), "dropped": 2, "kept": len(drafts) - 2}]
+    assert facts["off"] == [rule for rule in RULES if rule != "leak"] and facts["not_asked"] == []
+    assert facts["leak"]["exact"] == 1 and filtered.vectors.shape == (len(drafts) - 2, 32)
     assert not any("leak check" in line for line in bench.told.lines)
+
+
+def test_the_leak_check_goes_only_by_its_name_and_says_so(bench):
+    drafts = [*QUESTIONS, Draft(TEST_QUESTION, 0, "llm", TEXTS[0])]
+    filtered = bench.run(drafts, {"off": list(RULES)}, language=german)
+    assert filtered.kept == drafts and filtered.dropped == [] and filtered.facts["funnel"] == []
+    assert filtered.facts["off"] == list(RULES) and "leak" not in filtered.facts
+    assert any("leak check is OFF" in line for line in bench.told.lines)
 
 
 def test_leaks_are_told_by_kind_with_the_highest_similarity_that_stayed(bench):
@@ -207,8 +218,52 @@ def test_chunks_of_dropped_twins_go_over_to_the_query_that_stays(bench):
     assert filtered.also == {1: frozenset({3, 4, 5})}  # the twin's own twin as well, and never its own chunk
     rules = {item.draft: item.rule for item in filtered.dropped}
     assert rules == {same: "duplicate", own: "duplicate", near_same: "duplicate", near: "near_duplicate"}
-    apart = bench.run(drafts, {"near_duplicate": 1.0, "off": ["round_trip", "near_duplicate"]})
-    assert apart.also == {1: frozenset({4}), 2: frozenset({3})}
+    apart = bench.run(drafts, {"near_duplicate": threshold, "off": ["round_trip", "near_duplicate"]})
+    assert apart.kept == [other, one, near]  # the near one stays, and the two know of each other's chunks
+    assert apart.also == {1: frozenset({3, 4, 5}), 2: frozenset({0, 3, 4})}
+
+
+@pytest.mark.parametrize("off", [["duplicate", "near_duplicate"], [rule for rule in RULES if rule != "leak"], "all"])
+def test_equal_queries_know_of_each_others_chunks_though_no_rule_drops_them(bench, off):
+    """Else one's positive would be the other's negative."""
+    fees = [Draft("Fees and dues", 0, "heading", TEXTS[0]), Draft("fees, and DUES", 4, "heading", TEXTS[4])]
+    other = Draft("How often is the starter fed with rye flour?", 2, "llm", TEXTS[2])
+    again = Draft("Fees and dues!", 0, "span", TEXTS[0])
+    vectors = bench.encoder.encode([draft.text for draft in (*fees, other, again)], "query")
+    closest = float((vectors[[0, 1, 3]] @ vectors[2]).max())
+    drafts = [fees[0], other, fees[1], again]
+    filtered = bench.run(drafts, {"off": off, "round_trip_k": 6, "near_duplicate": (1 + closest) / 2})
+    assert filtered.kept == drafts
+    assert filtered.also == {0: frozenset({4}), 2: frozenset({0}), 3: frozenset({4})}
+    corpus = Corpus(bench.chunks, np.eye(6, dtype=np.float32), bench.corpus.bm25)
+    vectors = (
+        np.full((4, 6), 0.3, dtype=np.float32) + 0.5 * np.eye(6, dtype=np.float32)[[draft.chunk for draft in drafts]]
+    )
+    spec, held_out = Negatives(count=5, pool=5), np.zeros(6, dtype=bool)
+    told = mine(corpus, drafts, vectors, held_out, filtered.also, spec, 0.9, 0).negatives
+    untold = mine(corpus, drafts, vectors, held_out, {}, spec, 0.9, 0).negatives
+    for number, place in ((0, 4), (2, 0), (3, 4)):
+        assert sorted([*told[number], place]) == sorted(untold[number])
+
+
+def test_twins_of_a_query_that_a_later_rule_drops_are_not_lost(bench):
+    """The first of three is dropped as a near-duplicate; what it was told goes over with it."""
+    one = Draft("How often is the starter fed with rye flour?", 2, "llm", TEXTS[2])
+    near = Draft("How often is a starter fed with rye flour?", 3, "llm", TEXTS[3])
+    same = Draft("how often is a starter fed with rye flour", 5, "llm", TEXTS[5])
+    vectors = bench.encoder.encode([one.text, near.text, same.text], "query")
+    threshold = float((vectors[1:] @ vectors[0]).min()) - 1e-3
+    filtered = bench.run([one, near, same], {"near_duplicate": threshold, "off": ["round_trip", "duplicate"]})
+    assert filtered.kept == [one] and filtered.also == {0: frozenset({3, 5})}
+
+
+def test_an_encoder_that_finds_everything_alike_bars_nothing(bench):
+    drafts = [Draft(f"How many minutes are on clock number {n}?", n % 6, "llm", TEXTS[n % 6]) for n in range(42)]
+    vectors = bench.encoder.encode([draft.text for draft in drafts], "query")
+    filters = {"near_duplicate": max(0.0, float((vectors @ vectors.T).min()) - 0.01), "off": "all"}
+    assert bench.run(drafts, filters).also == {}
+    few = bench.run(drafts[:6], filters)
+    assert few.also == {n: frozenset(range(6)) - {n} for n in range(6)}
 
 
 def test_yields_by_origin_and_by_type(bench):

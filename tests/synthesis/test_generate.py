@@ -2,7 +2,9 @@
 
 import json
 import re
+from dataclasses import replace
 
+import pyarrow.parquet
 import pytest
 
 from benchmark.console import SILENT, Notes
@@ -11,7 +13,7 @@ from benchmark.domain.testset import build_testset
 from benchmark.errors import BenchError
 from benchmark.files import iter_jsonl
 from benchmark.records import read_chunks, read_testset
-from benchmark.specs import Endpoint, GenerateSpec, LLMSpec, Pseudo
+from benchmark.specs import Endpoint, GenerateSpec, LLMSpec, LocalModel, Pseudo
 from benchmark.synthesis.generate import Inputs, export_answers, generate
 from benchmark.synthesis.split import split_chunks
 
@@ -46,7 +48,7 @@ class Bench:
         self.spec = GenerateSpec(
             llm=LLMSpec(endpoint=Endpoint(base_url=url, model="m")), retriever="tiny",
             # An encoder that has learnt nothing finds everything alike.
-            filters={"round_trip_k": 3, "near_duplicate": 1.0, "leak_similarity": 1.0}, negatives={"count": 2},
+            filters={"round_trip_k": 3, "near_duplicate": 1.0, "leak_similarity": 1.0}, negatives={"count": 2, "near_duplicate": 1.0},
         )  # fmt: skip
 
     def run(self, spec=None, seed=0, **options):
@@ -110,11 +112,25 @@ def test_the_funnel_adds_up_and_test_questions_stay_out(bench):
     )
 
 
-def test_train_and_development_share_no_chunk(bench):
-    bench.run()
-    queries = list(iter_jsonl(bench.domain.synthetic / "queries.jsonl"))
-    train, dev = ({row["chunk"] for row in queries if row["split"] == part} for part in ("train", "dev"))
-    assert train and dev and not train & dev
+def test_train_and_development_share_no_chunk(project, server):
+    """Each document has a copy under another title, with other line breaks and another case."""
+    documents = project.domain("village").folder / "documents"
+    for path in sorted(documents.iterdir()):
+        title, text = path.read_text(encoding="utf-8").split("\n", 1)
+        copy = text.replace(" a ", "\na ").replace("The ", "THE ")
+        (documents / f"copy-of-{path.name}").write_text(f"{title} (new edition)\n{copy}", encoding="utf-8")
+    bench = Bench(project, server.url)
+    chunks = read_chunks(bench.chunks.folder / "chunks.jsonl")
+    plain = {chunk.id: " ".join(chunk.text.split()).casefold() for chunk in chunks}
+    full = {chunk.full_text: plain[chunk.id] for chunk in chunks}
+    assert len(full) == len(chunks) and len(set(plain.values())) == len(chunks) / 2
+    for seed in range(3):
+        bench.run(bench.spec.model_copy(update={"development_share": 0.3}), seed)
+        queries = list(iter_jsonl(bench.domain.synthetic / "queries.jsonl"))
+        train, dev = ({plain[row["chunk"]] for row in queries if row["split"] == part} for part in ("train", "dev"))
+        rows = pyarrow.parquet.read_table(bench.domain.synthetic / "ntuples_train.parquet").to_pylist()
+        negatives = {full[row[f"negative_{number}"]] for row in rows for number in (1, 2)}
+        assert train and dev and negatives and not (train | negatives) & dev
     assert any("too few documents" in line for line in bench.told.lines)
 
 
@@ -229,16 +245,27 @@ def test_samples_of_the_user_are_shown_and_may_not_be_test_questions(bench, serv
         bench.run(spec)
 
 
+def test_english_prompts_about_other_languages_are_told(bench, tmp_path):
+    small = LLMSpec(local=LocalModel(path="weights/tiny"))
+    spec = bench.spec.model_copy(update={"llm": small, "pseudo": Pseudo(per_chunk=0)})
+    bench.domain = replace(bench.domain, spec=bench.domain.spec.model_copy(update={"language": "deu-Latn"}))
+    with pytest.raises(BenchError):  # the tiny model is no language model
+        bench.run(spec)
+    assert any("begins its questions in English" in line for line in bench.told.lines)
+
+
 def test_the_split_is_by_document_where_there_are_enough(bench):
     template = read_chunks(bench.chunks.folder / "chunks.jsonl")[0]
     fields = {**template.to_json(), "headings": ()}
-    chunks = [type(template)(**{**fields, "id": f"c{i}", "document": f"d{i // 5}"}) for i in range(100)]
+    chunks = [
+        type(template)(**{**fields, "id": f"c{i}", "document": f"d{i // 5}", "text": f"Text {i}."}) for i in range(100)
+    ]
     split = split_chunks(chunks, 0.12, 0)
     held = {chunk.document for chunk, out in zip(chunks, split.held_out, strict=True) if out}
     assert split.unit == "document" and split.held_out.sum() == 5 * len(held) and 10 <= split.held_out.sum() <= 20
     assert (split_chunks(chunks, 0.12, 0).held_out == split.held_out).all()
     assert (split_chunks(chunks, 0.12, 1).held_out != split.held_out).any()
-    one = [type(template)(**{**fields, "id": f"c{i}", "document": "d"}) for i in range(100)]
+    one = [type(template)(**{**fields, "id": f"c{i}", "document": "d", "text": f"Text {i}."}) for i in range(100)]
     split = split_chunks(one, 0.12, 0)
     assert split.unit == "run of chunks" and 10 <= split.held_out.sum() <= 18
     edges = (split.held_out[1:] != split.held_out[:-1]).sum()

@@ -5,7 +5,14 @@ from itertools import islice
 import pytest
 
 from benchmark.files import iter_jsonl
-from benchmark.synthesis.language import LanguageCheck, likeliest_small_words, plain_words, small_words
+from benchmark.synthesis.language import (
+    _NAMES,
+    LanguageCheck,
+    likeliest_small_words,
+    plain_words,
+    small_words,
+    snowball_name,
+)
 
 ENGLISH = [
     "IAM role trust policy sts:AssumeRole",
@@ -81,3 +88,15 @@ def test_small_words_are_found_by_the_text():
     assert likeliest_small_words(german) == small_words("GERMAN")
     assert likeliest_small_words({"the": 9, "of": 3, "die": 1}) == small_words("ENGLISH")
     assert likeliest_small_words({"xyzzy": 1}) == frozenset()
+
+
+def test_every_language_that_has_a_stemmer_is_known_by_its_code():
+    import Stemmer
+    from lingua import Language
+
+    own = {"dutch_porter", "porter"}  # second stemmers of a language
+    assert set(Stemmer.algorithms()) - own <= set(_NAMES.values())
+    codes = {known.iso_code_639_3.name.lower(): known.name.lower() for known in Language.all()}
+    others = {"nob": "bokmal", "sot": "sotho"}  # which lingua calls otherwise
+    assert all(codes.get(code, name) == others.get(code, name) for code, name in _NAMES.items())
+    assert snowball_name("DEU-Latn") == "german" and snowball_name("jpn-Jpan") is None

@@ -26,6 +26,22 @@ def test_leaks_are_seen_through_case_punctuation_and_width(text, kind):
     assert leak is None or (leak.score == 1.0 if kind == "exact" else 0.5 <= leak.score <= 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("停泊费用必须在什么时候支付", "exact"),
+        ("请问停泊费用必须在什么时候支付呢？", "ngram"),
+        ("係留料はいつまでに港湾事務所に支払うのですか", "ngram"),
+        ("泊位空置多久可以出租给访客？", None),
+        ("防波堤とは何ですか", None),  # "what is ...?" alone is no leak
+    ],
+)
+def test_leaks_are_seen_where_words_have_no_spaces(text, kind):
+    questions = ["停泊费用必须在什么时候支付？", "係留料はいつまでに港湾事務所に支払いますか。", "係留とは何ですか"]
+    leak = LeakCheck(questions)(text)
+    assert (leak.kind if leak else None) == kind
+
+
 def test_without_test_questions_nothing_leaks():
     assert LeakCheck([])("anything at all") is None
     assert closest_similarity(np.eye(3, dtype=np.float32), np.zeros((0, 3), np.float32)).tolist() == [-1, -1, -1]

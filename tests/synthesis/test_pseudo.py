@@ -1,6 +1,9 @@
 """Queries cut from the text: sentences, acronyms, removed sentences, titles, kinds, BM25 as teacher, one seed."""
 
 import json
+import random
+import re
+import time
 from collections import Counter
 from hashlib import sha256
 
@@ -9,7 +12,7 @@ import pytest
 from benchmark.encoders.bm25 import BM25Index
 from benchmark.records import Chunk
 from benchmark.specs import BM25Settings, Pseudo
-from benchmark.synthesis.acronyms import find_acronyms, long_form, swapped
+from benchmark.synthesis.acronyms import Swapper, find_acronyms, long_form
 from benchmark.synthesis.draft import words_of
 from benchmark.synthesis.lexical import LexicalTeacher
 from benchmark.synthesis.pseudo import pseudo_drafts, sentences
@@ -71,10 +74,53 @@ def test_sentences_stand_where_they_say_and_tables_are_none():
 def test_acronyms_are_found_and_swapped_both_ways():
     assert find_acronyms([TEXT, "Letters of credit (see Annex) and (2024)."]) == {"CPR": "conditional prepayment rate"}
     assert long_form("WBS", "a form of whole-business securitization") == "whole-business securitization"
-    acronyms = {"CPR": "conditional prepayment rate"}
-    assert swapped("the CPR climbs", acronyms) == "the conditional prepayment rate climbs"
-    assert swapped("a Conditional Prepayment Rate of 5", acronyms) == "a CPR of 5"
-    assert swapped("CPR is the conditional prepayment rate", acronyms) is None
+    swapped = Swapper({"CPR": "conditional prepayment rate"}).swapped
+    assert swapped("the CPR climbs") == "the conditional prepayment rate climbs"
+    assert swapped("a Conditional Prepayment Rate of 5") == "a CPR of 5"
+    assert swapped("CPR is the conditional prepayment rate") is None
+    assert swapped("今年CPR上升") == "今年conditional prepayment rate上升"
+    assert swapped("今年conditional prepayment rate上升") == "今年CPR上升"
+
+
+def swapped_one_by_one(text, acronyms):
+    """What `Swapper` must give: every expansion sought in turn."""
+    for word in re.findall(r"[A-Za-z][A-Za-z&-]+", text):
+        if word in acronyms and acronyms[word].lower() not in text.lower():
+            return re.sub(rf"\b{re.escape(word)}\b", acronyms[word].replace("\\", ""), text, count=1)
+    for short, expansion in acronyms.items():
+        pattern = re.compile(rf"\b{re.escape(expansion)}\b", re.IGNORECASE)
+        if pattern.search(text) and not re.search(rf"\b{re.escape(short)}\b", text):
+            return pattern.sub(short, text, count=1)
+    return None
+
+
+def test_the_index_of_acronyms_swaps_as_seeking_each_one_does():
+    rng = random.Random(0)
+    parts = [
+        "rate", "Rate", "the", "of", "x-ray", "co", "&", "'s", "ﬁnal", "straße", "Kelvin", "Istanbul",
+        "ıstanbul", "İZMIR", "Kelvin", "a", "b", "-", "AB", "ABC", "BC", "A&B", "ab,", "r&d",
+    ]  # fmt: skip
+    outcomes = Counter()
+    for _ in range(4000):
+        acronyms = {
+            rng.choice(["AB", "ABC", "BC", "A&B", "XR", "Rate"]): " ".join(rng.choices(parts, k=rng.randint(1, 3)))
+            for _ in range(rng.randint(1, 5))
+        }
+        text = rng.choice([" ", "-", "_", ", "]).join(rng.choices(parts, k=rng.randint(1, 9)))
+        text = rng.choice([text, text.upper(), text.title()])
+        expected = swapped_one_by_one(text, acronyms)
+        assert Swapper(acronyms).swapped(text) == expected, (text, acronyms)
+        outcomes[expected is None] += 1
+    assert min(outcomes.values()) > 500
+
+
+def test_thousands_of_acronyms_cost_little():
+    acronyms = {f"Q{i}": f"quick{i} harbour rate" for i in range(3000)}
+    swapper = Swapper(acronyms)
+    begun = time.process_time()
+    for i in range(2700, 3000):
+        assert swapper.swapped(f"a berth left empty under quick{i} harbour rate") == f"a berth left empty under Q{i}"
+    assert time.process_time() - begun < 3  # each expansion sought in each sentence takes 20 s
 
 
 def test_every_source_is_cut_and_the_sentence_leaves_most_positives():
@@ -196,3 +242,57 @@ def test_the_positive_is_the_chunk_that_bm25_ranks_first():
 
 def test_lexical_queries_of_a_corpus_without_words_are_none():
     assert pseudo_drafts([chunk(0, "17 42 the"), chunk(1, "1 2 3")], spec(kinds=["lexical"]), 0) == []
+
+
+CHINESE = "停泊费用必须在四月一日之前向港口办公室支付。如果泊位空置六周以上，管理员可以将其出租给访客！防波堤内的船只航速不得超过三节？"
+JAPANESE = "係留料は四月一日までに港湾事務所に支払う必要があります。「空いている\n係留場所は来訪者に貸すことができます。」防波堤の内側ではAWS号も三ノットを超えてはなりません。"
+RUSSIAN = "Место сдаётся на один сезон и не дольше. Владелец места платит конторе до первого апреля. По закону А. Петрова место, пустующее шесть недель, можно сдать гостю."
+GERMAN = "Öl darf nicht ins Becken gelangen und wird abgeholt. Über den Winter bleibt das Boot an Land. Änderungen teilt der Vorstand den Mitgliedern schriftlich mit."
+SPANISH = "El puerto abre todos los días del año. ¿Cuánto tiempo puede quedarse un barco en el amarre? «Hasta tres noches» dice la norma del puerto."
+HINDI = "हर नाव का किराया पहली अप्रैल से पहले दिया जाता है। खाली जगह किसी मेहमान को तीन रात के लिए दी जा सकती है।"
+
+
+@pytest.mark.parametrize(
+    ("text", "beginnings"),
+    [
+        (CHINESE, ["停泊费用", "如果泊位", "防波堤内"]),
+        (JAPANESE, ["係留料は", "「空いている係留", "防波堤の"]),
+        (RUSSIAN, ["Место сдаётся", "Владелец", "По закону А. Петрова"]),
+        (GERMAN, ["Öl darf", "Über den", "Änderungen teilt"]),
+        (SPANISH, ["El puerto", "¿Cuánto", "«Hasta"]),
+        (HINDI, ["हर नाव", "खाली जगह"]),
+    ],
+)
+def test_sentences_of_other_scripts_end_where_they_end(text, beginnings):
+    found = sentences(text)
+    assert len(found) == len(beginnings)
+    assert all(sentence.text.startswith(begun) for sentence, begun in zip(found, beginnings, strict=True))
+    for sentence in found:
+        assert "".join(text[sentence.start : sentence.end].split()) == "".join(sentence.text.split())
+
+
+def test_small_letters_and_footnote_marks_begin_no_sentence():
+    text = "La règle vaut pour l'art. étranger et les autres bateaux du port. ² Voir la note."
+    assert [sentence.text for sentence in sentences(text)] == [text]
+
+
+@pytest.mark.parametrize("text", [CHINESE, JAPANESE])
+def test_chinese_and_japanese_give_sentences_and_spans_of_letters(text):
+    drafts = pseudo_drafts([chunk(i, text, title="", headings=()) for i in range(40)], spec(per_chunk=3), seed=1)
+    flat = text.replace("\n", "")
+    assert {draft.origin for draft in drafts} == {"sentence", "span"} and len(drafts) == 120
+    assert all(draft.text in flat for draft in drafts)
+    spans = [draft.text for draft in drafts if draft.origin == "span"]
+    assert all(6 <= len(span) <= 28 for span in spans) and len(set(spans)) > 20
+    removed = [draft for draft in drafts if draft.text not in draft.positive.replace("\n", "")]
+    assert 0.5 < len(removed) / len(drafts) < 0.9
+
+
+def test_small_words_of_the_language_tell_nothing():
+    corpus = [chunk(0, "Der Kredit wird nicht gekündigt, wenn Zinsen fließen."), *many(8)]
+    assert "nicht" in LexicalTeacher(corpus).telling(0)
+    telling = LexicalTeacher(corpus, language="deu-Latn").telling(0)
+    assert {"kredit", "zinsen"} <= set(telling) and not {"nicht", "wenn", "der"} & set(telling)
+    drafts = pseudo_drafts(corpus, spec(kinds=["lexical"]), 0, language="deu-Latn")
+    assert not [d for d in drafts if d.chunk == 0 and {"nicht", "wenn", "der"} & set(words_of(d.text))]
+    assert LexicalTeacher([chunk(0, CHINESE), chunk(1, JAPANESE)], language="zho-Hans").telling(0) == []

@@ -1,6 +1,7 @@
 """The seven columns: mined from the passages and the kept questions, or written by a language model."""
 
 import json
+import random
 from dataclasses import astuple, replace
 
 import pytest
@@ -12,7 +13,7 @@ from benchmark.specs import Endpoint, GenerateSpec, LLMSpec
 from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.negatives import Mined
-from benchmark.synthesis.rag_columns import COLUMNS, rag_rows
+from benchmark.synthesis.rag_columns import COLUMNS, nearest_first, rag_rows
 
 MOORINGS = (
     "The harbour office is open on every day of the week. A mooring is let for one whole season. "
@@ -105,6 +106,27 @@ def test_a_negative_question_is_never_one_about_the_context(fill):
     # Without negatives that were asked about, the nearest passage of the document stands in.
     rag = fill([DRAFTS[0], DRAFTS[3]], [[3, 2], [3, 2]])
     assert [row.negative_retrieval for row in rag.rows] == [DRAFTS[3].text, DRAFTS[0].text]
+
+
+class Looked(list):
+    """A list that counts how often it is looked into."""
+
+    looks = 0
+
+    def __getitem__(self, place):
+        self.looks += 1
+        return super().__getitem__(place)
+
+
+def test_neighbours_come_by_their_distance_and_only_as_many_as_are_wanted():
+    rng = random.Random(0)
+    for _ in range(200):
+        places = sorted(rng.sample(range(30), rng.randint(0, 12)))
+        place = rng.choice([*places, rng.randint(0, 30)])
+        expected = sorted(places, key=lambda other: (abs(other - place), other))
+        assert list(nearest_first(places, place)) == expected
+    many = Looked(range(100_000))
+    assert next(nearest_first(many, 70_000)) == 70_000 and many.looks < 30
 
 
 def test_what_cannot_be_filled_is_left_out_and_counted(fill):

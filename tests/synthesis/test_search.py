@@ -1,13 +1,17 @@
 """The corpus in blocks: how large they are, that they hold the similarities, and ranks that do not depend on them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from benchmark.console import SILENT
 from benchmark.encoders.bm25 import BM25Index
+from benchmark.encoders.dense import DenseEncoder
 from benchmark.records import Chunk
 from benchmark.specs import BM25Settings
 from benchmark.synthesis import search
-from benchmark.synthesis.search import BLOCK_BYTES, Corpus, best, source_ranks
+from benchmark.synthesis.search import BLOCK_BYTES, Corpus, best, bm25_settings, source_ranks
 
 
 def corpus(count, dimensions=8, seed=0):
@@ -58,3 +62,38 @@ def test_the_best_are_sorted_and_ties_are_broken_by_position():
             expected = sorted(range(30), key=lambda place: (-scores[place], place))[:count]
             assert best(scores, count).tolist() == expected
     assert best(scores, 0).tolist() == best(scores[:0], 5).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("language", "stemmer", "stopwords"),
+    [
+        ("eng-Latn", "english", "en"),
+        ("deu-Latn", "german", "german"),
+        ("rus-Cyrl", "russian", "russian"),
+        ("fin-Latn", "finnish", None),  # a stemmer and no stop words
+        ("zho-Hans", None, None),
+        ("jpn-Jpan", None, None),
+        ("kor-Hang", None, None),
+        ("xyz-Latn", None, None),
+    ],
+)
+def test_bm25_speaks_the_language_as_far_as_it_can(language, stemmer, stopwords):
+    settings = bm25_settings(language)
+    assert settings == BM25Settings(stemmer=stemmer, stopwords=stopwords)
+    BM25Index(["a"], ["a text of words"], settings)  # which both libraries know
+    assert bm25_settings("eng-Latn") == BM25Settings()
+
+
+def test_the_corpus_is_indexed_in_the_language_of_its_domain(project):
+    texts = ["Die Mitglieder zahlen die Beiträge im April.", "Der Hafen ist im Winter für Boote geschlossen."]
+    chunks = [Chunk(f"c{i}", f"d{i}", "", (), 0, len(text), text) for i, text in enumerate(texts)]
+    encoder = DenseEncoder.load(project, "tiny")
+
+    def scores(language, query):
+        domain = project.domain("village")
+        domain = replace(domain, spec=domain.spec.model_copy(update={"language": language}))
+        return Corpus.open(domain, encoder, chunks, SILENT).bm25.scores(query).tolist()
+
+    assert scores("deu-Latn", "Beitrag eines Mitglieds")[0] > 0 == scores("eng-Latn", "Beitrag eines Mitglieds")[0]
+    assert scores("deu-Latn", "die der im ist") == [0, 0] != scores("eng-Latn", "die der im ist")
+    assert scores("zho-Hans", "停泊费用何时支付") == [0, 0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.synthesis.twins import near_duplicates
+from benchmark.synthesis.twins import groups, near_duplicates
 
 
 def plain(vectors, threshold):
@@ -41,6 +41,13 @@ def test_a_chain_keeps_every_second_link():
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     found = near_duplicates(vectors, float(np.cos(np.radians(21))))
     assert {number: twin.other for number, twin in found.items()} == {1: 0, 3: 2}
+
+
+def test_rows_that_repeat_the_same_one_are_a_group():
+    angles = np.radians([0, 90, 5, 40, 95, 350])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    assert groups(near_duplicates(vectors, float(np.cos(np.radians(11))))) == [[0, 2, 5], [1, 4]]
+    assert groups({}) == []
 
 
 def test_one_block_of_similarities_is_in_memory_at_once():

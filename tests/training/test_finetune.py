@@ -1,7 +1,9 @@
 """Training on a tiny model: what it emits, that it goes on after a kill, and that mistakes are clear."""
 
 import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +17,15 @@ import pytest
 from benchmark.console import SILENT, Notes
 from benchmark.encoders.dense import DenseEncoder
 from benchmark.errors import BenchError
-from benchmark.files import write_jsonl, write_text
+from benchmark.files import iter_jsonl, write_jsonl, write_text
 from benchmark.pipeline import Pipeline
 from benchmark.provenance import Outcome
 from benchmark.records import read_chunks
 from benchmark.specs import FinetuneSpec
+from benchmark.training import biencoder, crossencoder
 from benchmark.training.finetune import finetune
 from benchmark.training.loop import last_checkpoint
+from benchmark.weights import TRAINED_CHUNKS, model_fingerprint, weights_hash
 
 SPEC = FinetuneSpec(
     name="tuned", kind="bi-encoder", base="tiny", epochs=2.0, batch_size=8, mini_batch_size=4, learning_rate=1e-3,
@@ -106,6 +110,52 @@ def test_a_bi_encoder_learns_and_emits_a_spec_that_loads(ready):
     assert again.skipped
     other = finetune(project, domain, SPEC.model_copy(update={"epochs": 1.0}), 0, synthetic, SILENT)
     assert not other.skipped
+
+
+def trained_chunks(outcome):
+    return json.loads((outcome.folder / TRAINED_CHUNKS).read_text())["chunks"]
+
+
+def chunk_of(domain):
+    """Query and positive -> the chunk."""
+    return {(row["text"], row["positive_text"]): row["chunk"] for row in iter_jsonl(domain.synthetic / "queries.jsonl")}
+
+
+@pytest.mark.parametrize("negatives", [0, 1])
+def test_the_chunks_that_a_bi_encoder_learnt_to_find_are_those_of_the_rows_it_used(ready, negatives):
+    project, domain, synthetic = ready
+    spec = SPEC.model_copy(update={"max_pairs": 5, "hard_negatives": negatives})
+    found = trained_chunks(finetune(project, domain, spec, 0, synthetic, SILENT))
+    rows = biencoder.training_rows(domain, spec, 0)
+    known = chunk_of(domain)
+    assert found == sorted({known[pair] for pair in zip(rows["anchor"], rows["positive"], strict=True)})
+    assert len(rows) == 5 and 1 < len(found) <= 5 < len(set(known.values()))
+
+
+def test_negatives_of_a_cross_encoder_are_no_chunks_it_learnt_to_find(ready):
+    project, domain, synthetic = ready
+    spec = CROSS.model_copy(update={"max_pairs": 8})
+    found = trained_chunks(finetune(project, domain, spec, 0, synthetic, SILENT))
+    rows, known = crossencoder.training_rows(domain, spec, 0).to_list(), chunk_of(domain)
+    texts = {chunk.full_text: chunk.id for chunk in read_chunks(domain.chunks / "chunks.jsonl")}
+    positives = {known[row["anchor"], row["positive"]] for row in rows if row["label"] == 1.0}
+    assert found == sorted(positives) and {texts[row["positive"]] for row in rows} - positives
+
+
+def test_of_passages_from_elsewhere_nothing_is_told(ready):
+    project, domain, synthetic = ready
+    shutil.copy(domain.chunks / "chunks.jsonl", domain.synthetic / "passages.jsonl")
+    outcome = finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    assert not (outcome.folder / TRAINED_CHUNKS).exists() and outcome.facts["pairs"] == 48
+
+
+def test_what_was_trained_on_changes_no_hash_of_the_weights(ready):
+    project, domain, synthetic = ready
+    outcome = finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    assert TRAINED_CHUNKS in outcome.manifest["outputs"]
+    before = model_fingerprint(project, "tuned"), weights_hash(outcome.folder)
+    (outcome.folder / TRAINED_CHUNKS).unlink()
+    assert (model_fingerprint(project, "tuned"), weights_hash(outcome.folder)) == before
 
 
 def test_the_loss_falls(ready):
