@@ -293,7 +293,9 @@ class Work:
             asked = asker.ask(self._spec.llm, [item.request for item in self.requests], "questions")
             questions, unread = question_drafts(self.requests, asked.answers, self.chunks)
         imported = read_imported(self._inputs.source.folder, self.chunks) if self._inputs.source else []
-        pseudo = pseudo_drafts(self.chunks, self._spec.pseudo, self._seed, self._excluded, corpus.bm25)
+        pseudo = pseudo_drafts(
+            self.chunks, self._spec.pseudo, self._seed, self._excluded, corpus.bm25, self._domain.spec.language
+        )
         return [*questions, *imported, *pseudo], unread
 
     def _mine(self, corpus: Corpus, filtered: Filtered, split: Split, asker: Asker) -> Mined:

@@ -14,7 +14,7 @@ import numpy as np
 from benchmark.escape import one_line
 from benchmark.files import write_bytes
 from benchmark.pages import BLUE, GREY, LOOK, ORANGE
-from benchmark.synthesis.draft import ORIGINS, PEOPLE_LIKE, Draft, Dropped, words_of
+from benchmark.synthesis.draft import ORIGINS, PEOPLE_LIKE, Draft, Dropped, word_count
 
 _WIDTH, _DPI = 8.0, 125  # inches, dots an inch: 1000 pixels
 _ROW = 0.34  # inches for each row
@@ -39,7 +39,7 @@ def write_picture(path: Path, kept: Sequence[Draft], dropped: Sequence[Dropped],
     from matplotlib.figure import Figure
 
     lengths: dict[str, Any] = {
-        origin: np.array([len(words_of(draft.text)) for draft in kept if draft.origin == origin])
+        origin: np.array([word_count(draft.text) for draft in kept if draft.origin == origin])
         for origin in ORIGINS
         if any(draft.origin == origin for draft in kept)
     }

@@ -127,7 +127,7 @@ def first_terms(text: str, cut_off: bool = False) -> str:
     terms = [term for term in _LIST.split(text) if term]
     kept: list[str] = []
     for term in terms[:-1] if cut_off else terms:
-        if kept and len(words_of(" ".join([*kept, term]))) > _TYPED:
+        if kept and word_count(" ".join([*kept, term])) > _TYPED:
             break
         kept.append(term)
     return " ".join(kept)

@@ -157,7 +157,7 @@ def test_tries_that_may_have_been_paid_for_are_counted(serve, tries, expected):
         "filter": lambda body: error(400, "content filter"),
         "broken": lambda body: (200, {}, b'{"choices": ['),
         "cut": server.cut,
-        "late": lambda body: time.sleep(0.4) or "late",
+        "late": lambda body: time.sleep(20) or "late",
     }
     server.reply = lambda body: "fine" if body["messages"][-1]["content"] == "q0" else said[left.pop(0)](body)
     assert ask_all(model_at(server.url, retries=4, timeout=0.15), requests(2))[1] == expected and not left
@@ -600,7 +600,7 @@ def test_the_end_of_a_run_waits_for_no_pause(serve):
     began = time.monotonic()
     with pytest.raises(BenchError, match="refused"):
         dict(model_at(serve(reply).url, concurrency=3).answers(requests(20), purse))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 25  # not the 30 seconds of the pause
     assert sorted(question for question, _ in purse.settled) == sorted(purse.reserved)
 
 
@@ -641,7 +641,7 @@ def ours():
 @pytest.mark.parametrize("taken", [1, 5])
 def test_closing_early_stops_everything_and_leaves_nothing_behind(serve, taken):
     quick = {f"q{i}" for i in range(5)}
-    server = serve(lambda body: "fine" if body["messages"][-1]["content"] in quick else time.sleep(0.4) or "late")
+    server = serve(lambda body: "fine" if body["messages"][-1]["content"] in quick else time.sleep(20) or "late")
     purse = Purse(99)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -650,7 +650,7 @@ def test_closing_early_stops_everything_and_leaves_nothing_behind(serve, taken):
             next(stream)
         began = time.monotonic()
         stream.close()
-        assert time.monotonic() - began < 0.3  # nobody waits for answers
+        assert time.monotonic() - began < 15  # not the 20 seconds of the answers
         gc.collect()
     assert not ours()
     assert len(server.bodies) <= 1 + 8 + taken
