@@ -18,7 +18,7 @@ from benchmark.project import Domain, Project
 from benchmark.records import Chunk, read_chunks
 from benchmark.specs import FinetuneSpec
 from benchmark.training.choice import FEWEST, Choice, Kind, choose
-from benchmark.training.data import read_development
+from benchmark.training.data import read_development, write_trained_chunks
 from benchmark.training.export import Card, write_model
 from benchmark.training.linear import Fitted, Pairs, fit
 from benchmark.training.ranks import Judged, Quality
@@ -103,6 +103,7 @@ def train_adapter(
         "development": {"queries": counted, "before": _means(before, counted), "after": _means(after, counted)},
     }
     maps.save(target / ADAPTER_FILE)
+    write_trained_chunks(domain, (material.chunks[asked.relevant[0]].id for asked in material.training), target)
     write_model(target, project, base, maps, Card(domain, run, seed, facts))
     return facts
 

@@ -1,5 +1,6 @@
 """What the trainers read: the tables of the generate stage, and its development split."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,24 @@ def write_trained(domain: Domain, rows: Any, folder: Path) -> None:
             0.5 are no positives.
         folder: The model's.
     """
-    if domain.passages.parent == domain.synthetic:
-        return
     labels = rows["label"] if "label" in rows.column_names else [1.0] * len(rows)
     triples = zip(rows["anchor"], rows["positive"], labels, strict=True)
     used = {(anchor, positive) for anchor, positive, label in triples if label >= 0.5}
     queries = iter_jsonl(domain.synthetic / "queries.jsonl")
     found = {row["chunk"] for row in queries if (row["text"], row["positive_text"]) in used}
-    write_text(folder / TRAINED_CHUNKS, dump_json({"chunks": sorted(found)}))
+    write_trained_chunks(domain, found, folder)
+
+
+def write_trained_chunks(domain: Domain, chunks: Iterable[str], folder: Path) -> None:
+    """Write `trained_chunks.json`; see `write_trained`.
+
+    Args:
+        domain: Whose synthetic data were used.
+        chunks: Ids of the chunks that a query was trained to find.
+        folder: The model's.
+    """
+    if domain.passages.parent != domain.synthetic:
+        write_text(folder / TRAINED_CHUNKS, dump_json({"chunks": sorted(set(chunks))}))
 
 
 @dataclass(frozen=True)
