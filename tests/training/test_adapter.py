@@ -616,7 +616,9 @@ def test_a_base_that_gives_nothing_but_vectors_will_do(ready, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
         "linear_adapter.safetensors",
-        "manifest.json", "trained_chunks.json"]
+        "manifest.json",
+        "trained_chunks.json",
+    ]
     assert "The base's weights are not in this folder" in (folder / "README.md").read_text()
     assert LinearMaps.load(folder / "linear_adapter.safetensors", "test").dimensions == 16
 
