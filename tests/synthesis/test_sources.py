@@ -293,7 +293,7 @@ def test_hub_data_sets_are_read_in_their_revision_and_later_without_the_hub(tmp_
                 {"hub": "org/set"}, {"hub": "org/set", "max_rows": 1}, {"hub": "org/set", "split": "test"},
                 {"hub": "org/set", "split": "tset"}, {"hub": "org/set", "config": "none"}, {"hub": "org/none"},
             ],
-            HF_ENDPOINT=address,
+            HF_ENDPOINT=address, HF_HUB_OFFLINE="0",
         )  # fmt: skip
     finally:
         server.shutdown()
