@@ -83,6 +83,9 @@ class Asker:
             model, requests, self.journal, self._reporter, fresh=self._fresh, budget=spec.budget, purpose=purpose,
             prompts=self._prompts,
         )  # fmt: skip
+        left_out: tuple[str, ...] = getattr(model, "left_out", ())
+        if left_out:
+            self._reporter.note(f"{purpose}: {model.identity} refuses {', '.join(left_out)}; asked without")
         # A run without `fresh` may have brought to its end what one with it has begun.
         if self._fresh or self.journal.renewing(keys):
             self._renewed.append(keys)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.console import SILENT
+from benchmark.console import SILENT, Notes
 from benchmark.errors import BenchError
 from benchmark.llm.journal import export_replay, open_journal
 from benchmark.llm.model import ChatRequest, Message
@@ -94,3 +94,13 @@ def test_all_keys_that_were_asked_for_are_remembered(stage, tmp_path):
         keys = asker.keys
     with open_journal(stage.domain.journal) as journal:
         assert export_replay(journal, tmp_path / "journal.jsonl", keys) == 5
+
+
+def test_what_an_endpoint_refuses_is_told_once(serve, tmp_path):
+    refusal = {"error": {"message": "Unsupported value: 'temperature' does not support 0.7", "param": "temperature"}}
+    stage = Stage(serve(lambda body: (400, {}, refusal) if "temperature" in body else "fine"), tmp_path)
+    notes = Notes()
+    with Asker(Project(tmp_path), stage.domain, notes) as asker:
+        answers = asker.ask(stage.llm, requests(6), "questions").answers
+    assert all(answer.text == "fine" for answer in answers)
+    assert len([line for line in notes.lines if "refuses temperature; asked without" in line]) == 1
