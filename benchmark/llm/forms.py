@@ -181,3 +181,19 @@ def _no_number(word: str) -> float:
 def _finite(digits: str) -> float:
     value = float(digits)
     return value if math.isfinite(value) else _no_number(digits[:_LONGEST_VALUE])
+
+
+def object_schema(properties: dict[str, Any]) -> Json:
+    """The schema of an object with exactly these properties, all of them required.
+
+    >>> object_schema({"score": {"type": "integer"}})["required"]
+    ['score']
+    """
+    return {
+        "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False,
+    }  # fmt: skip
+
+
+def object_form(name: str, properties: dict[str, Any]) -> Form:
+    """A form of an object with exactly these properties, all of them required."""
+    return form(name, object_schema(properties))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmark.console import Reporter
 from benchmark.encoders.pairs import cross_encoder_scores
 from benchmark.files import Json
-from benchmark.llm.forms import FormError, form
+from benchmark.llm.forms import FormError, object_form
 from benchmark.llm.model import Answer, ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.project import Project
@@ -27,20 +27,15 @@ LOWEST_MINIMUM: Final = 5
 _ENOUGH_SHARE: Final = 0.3
 _FAULTY: Final = 4
 """The best grade of a question that its passage does not answer, or that cannot be understood without it."""
-GRADE: Final = form(
+GRADE: Final = object_form(
     "question_grade",
     {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["answerable", "natural", "reason", "score", "self_contained", "specific"],
-        "properties": {
-            "answerable": {"type": "boolean"},
-            "natural": {"type": "boolean"},
-            "reason": {"type": "string"},
-            "score": {"type": "integer", "minimum": 1, "maximum": 10},
-            "self_contained": {"type": "boolean"},
-            "specific": {"type": "boolean"},
-        },
+        "answerable": {"type": "boolean"},
+        "natural": {"type": "boolean"},
+        "reason": {"type": "string"},
+        "score": {"type": "integer", "minimum": 1, "maximum": 10},
+        "self_contained": {"type": "boolean"},
+        "specific": {"type": "boolean"},
     },
 )
 

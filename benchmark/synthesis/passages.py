@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from benchmark.console import Reporter
 from benchmark.errors import BenchError
 from benchmark.files import Json, hash_text
-from benchmark.llm.forms import Form, form
+from benchmark.llm.forms import Form, object_form
 from benchmark.llm.model import ChatRequest, Message
 from benchmark.llm.prompts import Prompts
 from benchmark.records import Chunk
@@ -30,24 +30,8 @@ _FILLERS = frozenset(
     {"a", "an", "and", "as", "at", "by", "for", "from", "how", "in", "is", "of", "on", "or", "the", "to", "what", "when",
      "why", "with"}
 )  # fmt: skip
-_TOPICS: Final = form(
-    "topics",
-    {
-        "type": "object",
-        "properties": {"topics": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
-        "required": ["topics"],
-        "additionalProperties": False,
-    },
-)
-_PASSAGE: Final = form(
-    "passage",
-    {
-        "type": "object",
-        "properties": {"title": {"type": "string"}, "text": {"type": "string"}},
-        "required": ["title", "text"],
-        "additionalProperties": False,
-    },
-)
+_TOPICS: Final = object_form("topics", {"topics": {"type": "array", "items": {"type": "string"}, "minItems": 1}})
+_PASSAGE: Final = object_form("passage", {"title": {"type": "string"}, "text": {"type": "string"}})
 
 
 class Written(NamedTuple):

@@ -1,6 +1,6 @@
 """What the generate stage would ask of language models, before anybody is asked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from statistics import median
 from typing import NamedTuple
 
@@ -8,9 +8,7 @@ from benchmark.llm.budget import dollars, tokens_of
 from benchmark.llm.estimate import estimate
 from benchmark.llm.journal import open_journal
 from benchmark.llm.opening import open_llm
-from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
-from benchmark.records import Chunk
 from benchmark.specs import GenerateSpec, LLMSpec
 from benchmark.synthesis.generate import Inputs, Work
 from benchmark.synthesis.sources import read_imported
@@ -55,10 +53,14 @@ def planned(
         lines.append(f"questions ({model.identity}): {told}")
     questions = sum(len(asked.slots) for asked in work.requests)
     questions += len(read_imported(inputs.source.folder, work.chunks)) if inputs.source else 0
-    for step in _following(spec, questions, spec.pseudo.per_chunk * len(work.chunks)):
+    steps = list(_following(spec, questions, spec.pseudo.per_chunk * len(work.chunks)))
+    passage = int(median(tokens_of(chunk.full_text) for chunk in work.chunks)) if steps else 0
+    for step in steps:
         llm = step.llm or spec.llm
         assert llm is not None  # noqa: S101 (see GenerateSpec)
-        lines.append(_told(step, llm, project, domain, _tokens_a_call(step, work.prompts, work.chunks)))
+        # About what one call reads: its prompt and a passage of the median length.
+        tokens = tokens_of(work.prompts.text(step.prompt)) + passage
+        lines.append(_told(step, llm, project, domain, tokens))
     return lines or ["no language model is asked"]
 
 
@@ -84,11 +86,6 @@ def _following(spec: GenerateSpec, questions: int, cuts: int) -> Iterator[Step]:
     if spec.pair_scores.teacher == "llm":
         calls = queries * (1 + spec.negatives.count)
         yield Step("pair scores", "pair_score_system", spec.pair_scores.llm, calls)
-
-
-def _tokens_a_call(step: Step, prompts: Prompts, chunks: Sequence[Chunk]) -> int:
-    """About how many tokens one call reads: its prompt and a passage of the median length."""
-    return tokens_of(prompts.text(step.prompt)) + int(median(tokens_of(chunk.full_text) for chunk in chunks))
 
 
 def _told(step: Step, llm: LLMSpec, project: Project, domain: Domain, tokens: int) -> str:

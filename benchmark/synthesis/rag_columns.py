@@ -15,7 +15,7 @@ from math import log
 from typing import Final, NamedTuple
 
 from benchmark.files import Json
-from benchmark.llm.forms import form
+from benchmark.llm.forms import object_form
 from benchmark.llm.model import ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.records import Chunk
@@ -26,15 +26,7 @@ from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.pseudo import sentences
 
 _WRITTEN: Final = ("negative_retrieval", "positive_reranking", "negative_reranking")
-_FORM: Final = form(
-    "rag_columns",
-    {
-        "type": "object",
-        "properties": {name: {"type": "string"} for name in _WRITTEN},
-        "required": list(_WRITTEN),
-        "additionalProperties": False,
-    },
-)
+_FORM: Final = object_form("rag_columns", {name: {"type": "string"} for name in _WRITTEN})
 
 
 @dataclass(frozen=True)

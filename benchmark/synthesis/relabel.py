@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from benchmark.llm.forms import FormError, form
+from benchmark.llm.forms import FormError, object_form
 from benchmark.llm.model import Answer, ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.specs import LLMSpec
@@ -16,17 +16,9 @@ from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.search import Corpus
 
-ANSWERS: Final = form(
+ANSWERS: Final = object_form(
     "passage_answers",
-    {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["answers", "reason"],
-        "properties": {
-            "answers": {"type": "string", "enum": ["fully", "partly", "no"]},
-            "reason": {"type": "string"},
-        },
-    },
+    {"answers": {"type": "string", "enum": ["fully", "partly", "no"]}, "reason": {"type": "string"}},
 )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.console import Reporter
 from benchmark.encoders.pairs import cross_encoder_scores
-from benchmark.llm.forms import FormError, form
+from benchmark.llm.forms import FormError, object_form
 from benchmark.llm.model import Answer, ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.project import Project
@@ -20,17 +20,9 @@ from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.search import Corpus
 
 HIGHEST_GRADE: Final = 4
-GRADE: Final = form(
+GRADE: Final = object_form(
     "pair_grade",
-    {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["grade", "reason"],
-        "properties": {
-            "grade": {"type": "integer", "minimum": 0, "maximum": HIGHEST_GRADE},
-            "reason": {"type": "string"},
-        },
-    },
+    {"grade": {"type": "integer", "minimum": 0, "maximum": HIGHEST_GRADE}, "reason": {"type": "string"}},
 )
 
 

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Final, get_args
 
 from benchmark.errors import Problems
-from benchmark.llm.forms import Form, form
+from benchmark.llm.forms import Form, object_form, object_schema
 from benchmark.llm.model import ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.records import Chunk
@@ -113,22 +113,9 @@ def _example_text(example: Example) -> str:
 def questions_form(count: int) -> Form:
     """The form of an answer with `count` questions, each with its own answer."""
     text = {"type": "string"}
-    item = {
-        "type": "object",
-        "properties": {"question": text, "answer": text},
-        "required": ["question", "answer"],
-        "additionalProperties": False,
-    }
+    item = object_schema({"question": text, "answer": text})
     items = {"type": "array", "items": item, "minItems": count, "maxItems": count}
-    return form(
-        "questions",
-        {
-            "type": "object",
-            "properties": {"questions": items},
-            "required": ["questions"],
-            "additionalProperties": False,
-        },
-    )
+    return object_form("questions", {"questions": items})
 
 
 class Begun:
