@@ -182,9 +182,7 @@ class Pipeline:
         for run in runs:
             synthetic = self.synthetic(fresh)
             with self._timed(f"finetune {run.name}"):
-                outcomes.append(
-                    finetune(self.project, self.domain, run, self.spec.seed, synthetic, self.reporter)
-                )  # fmt: skip
+                outcomes += finetune(self.project, self.domain, run, self.spec.seed, synthetic, self.reporter)
         return outcomes
 
     def evaluate(self, only: str | None = None) -> list[Outcome]:

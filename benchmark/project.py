@@ -197,17 +197,17 @@ class Project:
         """
         spec = read_spec(BenchmarkSpec, path)
         problems = Problems()
-        emitted = {run.name for run in spec.finetune}
+        emitted = {name for run in spec.finetune for name in run.emits}
         if len(spec.domains) > 1 and spec.finetune:
             problems.add(
                 f"{shown(path)}: 'finetune' with several domains would write one name twice; use a file per domain"
             )
-        for name in spec.domains:
+        for name in (*spec.domains, *spec.general):
             try:
                 self.domain(name)
             except BenchError as error:
                 problems.absorb(error)
-        wanted = {spec.baseline, *spec.models, *(run.base for run in spec.finetune)}
+        wanted = {spec.baseline, *spec.models, *(name for run in spec.finetune for name in run.needs)}
         if spec.generate:
             wanted.add(spec.generate.retriever)
         self._check_names(wanted - emitted, emitted, problems)

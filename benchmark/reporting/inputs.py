@@ -11,7 +11,7 @@ from benchmark.records import Run, TestSet, read_testset
 from benchmark.reporting.board import TASKS, Scores, System
 from benchmark.reporting.metrics import Metric
 from benchmark.runs import read_run
-from benchmark.specs import BenchmarkSpec, ModelSpec
+from benchmark.specs import BenchmarkSpec, HybridRun, ModelSpec
 
 RUN = "run.trec"
 TOLERANCE = 1e-5  # mteb rounds its scores to five digits
@@ -188,7 +188,7 @@ def read_systems(project: Project, benchmark: BenchmarkSpec, evaluated: Evaluate
 def _tuned_from(name: str, spec: ModelSpec, benchmark: BenchmarkSpec) -> str | None:
     """The base of a spec that a training run of this project made."""
     for run in benchmark.finetune:
-        if run.name == name:
+        if name in run.emits and not isinstance(run, HybridRun):
             return run.base
     base = spec.provenance.get("base")
     return base if isinstance(base, str) and (spec.path or spec.adapter) else None

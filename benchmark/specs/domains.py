@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from benchmark.specs.base import Name, Strict
+from benchmark.specs.base import Commit, Name, Strict
 
 
 class Chunking(Strict):
@@ -31,11 +31,19 @@ class RerankingTask(Strict):
     depth: Annotated[int, Field(gt=0, le=1000)] = 20
 
 
+class HubCorpus(Strict):
+    """A retrieval data set on the Hub, in the configurations corpus, queries and qrels (as NanoBEIR's are)."""
+
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Commit
+    split: str = "train"
+
+
 class DomainSpec(Strict):
     """`tasks/<domain>/domain.yaml`.
 
     Ground truth is either evidence in `documents` (`questions.jsonl`), or a ready-made corpus in the BEIR layout
-    (`beir: .` or a folder that holds corpus.jsonl, queries.jsonl, qrels.tsv).
+    (`beir: .` or a folder that holds corpus.jsonl, queries.jsonl, qrels.tsv; `hub:` names a data set on the Hub).
     """
 
     title: str
@@ -47,12 +55,15 @@ class DomainSpec(Strict):
     documents: str = "documents"
     questions: str = "questions.jsonl"
     beir: str | None = None
+    hub: HubCorpus | None = None
     chunking: Chunking | None = None
     reranking: RerankingTask
     max_file_mb: Annotated[float, Field(gt=0)] = 50.0
 
     @model_validator(mode="after")
     def _ground_truth(self) -> Self:
-        if self.beir is None and self.chunking is None:
-            raise ValueError("'chunking' is missing (it is optional only with 'beir')")
+        if self.beir is not None and self.hub is not None:
+            raise ValueError("'beir' and 'hub' are two corpora; one is needed")
+        if self.beir is None and self.hub is None and self.chunking is None:
+            raise ValueError("'chunking' is missing (it is optional only with 'beir' or 'hub')")
         return self

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from benchmark.specs.base import Name, Positive, Share, Strict
+from benchmark.specs.llm import Budget
 
-SOURCES = ("hub", "path", "package", "bm25", "hybrid", "retriever", "truncate_dim", "adapter")
+SOURCES = ("hub", "path", "package", "api", "bm25", "hybrid", "retriever", "truncate_dim", "adapter")
 
 
 class Prompts(Strict):
@@ -26,12 +27,37 @@ class BM25Settings(Strict):
     stopwords: str | None = "en"
 
 
+class ApiSettings(Strict):
+    """OpenAI-compatible embeddings; `api_key_env` holds the NAME of an environment variable, never a key.
+
+    Attributes:
+        dimensions: Asked of models that can shorten their vectors.
+        batch_size: Texts in one request.
+        concurrency: Requests under way at once, at most.
+        timeout: Seconds for one try.
+        deadline: Seconds for one request with all its tries.
+    """
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/?#]")]
+    model: str
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    dimensions: Positive | None = None
+    batch_size: Annotated[int, Field(gt=0, le=2048)] = 64
+    concurrency: Annotated[int, Field(gt=0, le=512)] = 8
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    deadline: Annotated[float, Field(gt=0)] = 600.0
+    retries: Annotated[int, Field(ge=0, le=20)] = 5
+    usd_per_million_input: Annotated[float, Field(ge=0)] | None = None
+    budget: Budget | None = None
+
+
 class ModelSpec(Strict):
     """One way to rank passages, from exactly one source.
 
     `hub:` with `revision:`, `path:` (relative to the project) and `package:` (`import_name/folder`: weights that an
-    installed Python package carries) are models; `bm25:` is lexical; `hybrid: [a, b]` fuses two specs;
-    `retriever:` with `reranker:` is a pipeline of two stages; `base:` with `truncate_dim:` cuts a Matryoshka
+    installed Python package carries) are models; `api:` asks an endpoint for vectors; `bm25:` is lexical;
+    `hybrid: [a, b]` fuses two specs; `retriever:` with `reranker:` is a pipeline of two stages, whose second's scores
+    replace the first's or, with `weights:` (first stage, reranker), are added to them; `base:` with `truncate_dim:` cuts a Matryoshka
     model's vectors, `base:` with `adapter:` (a folder relative to the project) multiplies a model's vectors with
     trained matrices; prompts and length are then the base's.
     """
@@ -41,6 +67,7 @@ class ModelSpec(Strict):
     revision: str | None = None
     path: str | None = None
     package: str | None = None
+    api: ApiSettings | None = None
     bm25: BM25Settings | None = None
     hybrid: Annotated[list[Name], Field(min_length=2, max_length=2)] | None = None
     weights: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = None
@@ -65,12 +92,14 @@ class ModelSpec(Strict):
         if len(given) != 1:
             what = "no source" if not given else "two sources: " + ", ".join(given)
             raise ValueError(f"{what}; exactly one of {', '.join(SOURCES)} is needed")
-        partners = {"reranker": "retriever", "revision": "hub", "weights": "hybrid"}
+        partners = {"reranker": "retriever", "revision": "hub"}
         for key, owner in partners.items():
             if getattr(self, key) is not None and getattr(self, owner) is None:
                 raise ValueError(f"'{key}' goes with '{owner}'")
         if (self.retriever is None) != (self.reranker is None):
             raise ValueError("'retriever' goes with 'reranker'")
+        if self.weights is not None and self.source not in {"hybrid", "retriever"}:
+            raise ValueError("'weights' goes with 'hybrid' or with 'retriever' and 'reranker'")
         self._check_base()
         if self.weights is not None and sum(self.weights) == 0:
             raise ValueError("'weights' are both 0")

@@ -11,31 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.console import Reporter
 from benchmark.encoders.dense import DenseEncoder
 from benchmark.encoders.store import document_vectors
 from benchmark.errors import BenchError
 from benchmark.files import Json
-from benchmark.project import Domain, Project
+from benchmark.project import Domain
 from benchmark.records import read_chunks
-from benchmark.specs import FinetuneSpec
+from benchmark.specs import BiEncoderRun
 from benchmark.training.data import Development, at_most, passage_ids, read_development, read_table, write_trained
+from benchmark.training.job import Job
 from benchmark.training.loop import plan, train, training_arguments
 
 
-def train_bi_encoder(
-    project: Project, domain: Domain, run: FinetuneSpec, seed: int, work: Path, target: Path, reporter: Reporter
-) -> Json:
+def train_bi_encoder(job: Job[BiEncoderRun], work: Path, target: Path) -> Json:
     """Fine-tune a bi-encoder and save it in sentence-transformers' format.
 
     Args:
-        project: Where the base's spec stands.
-        domain: Whose synthetic data are used.
-        run: The settings.
-        seed: For everything random.
+        job: The settings and the data.
         work: Where checkpoints are kept.
         target: The folder that the weights go to.
-        reporter: Shows loss and time left.
 
     Returns:
         Facts: pairs, steps, loss, and the development split's nDCG@10 and MRR@10 before and after.
@@ -46,6 +40,7 @@ def train_bi_encoder(
     import torch
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
+    project, domain, run, seed, reporter = job.project, job.domain, job.run, job.seed, job.reporter
     torch.manual_seed(seed)
     base = DenseEncoder.load(project, run.base)
     model, prompts = base.model, base.prompts
@@ -87,7 +82,7 @@ def train_bi_encoder(
     }
 
 
-def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
+def training_rows(domain: Domain, run: BiEncoderRun, seed: int) -> Any:
     """Anchors, positives and as many mined negatives as the run asks for, shuffled; at most `max_pairs` rows.
 
     Without mined negatives every kept query is used, also one for which none was found.
@@ -116,7 +111,7 @@ def _apart(dataset: Any, *, passages: Any, **settings: Any) -> Any:
     return NoDuplicatesBatchSampler(passages, **settings)
 
 
-def _loss(model: Any, run: FinetuneSpec) -> Any:
+def _loss(model: Any, run: BiEncoderRun) -> Any:
     from sentence_transformers.sentence_transformer import losses
 
     if run.batch_size <= run.mini_batch_size:

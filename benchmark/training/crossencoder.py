@@ -4,12 +4,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmark.console import Reporter
 from benchmark.encoders.dense import open_cross_encoder
 from benchmark.files import Json
-from benchmark.project import Domain, Project
-from benchmark.specs import FinetuneSpec
+from benchmark.project import Domain
+from benchmark.specs import CrossEncoderRun
 from benchmark.training.data import at_most, read_table, write_trained
+from benchmark.training.job import Job
 from benchmark.training.loop import plan, train, training_arguments
 from benchmark.weights import model_folder
 
@@ -17,21 +17,15 @@ from benchmark.weights import model_folder
 _DEVELOPMENT_PAIRS = 300
 
 
-def train_cross_encoder(
-    project: Project, domain: Domain, run: FinetuneSpec, seed: int, work: Path, target: Path, reporter: Reporter
-) -> Json:
+def train_cross_encoder(job: Job[CrossEncoderRun], work: Path, target: Path) -> Json:
     """Fine-tune a cross-encoder and save it in sentence-transformers' format.
 
     The base may be a bi-encoder: its transformer is then the start and the scoring head is new.
 
     Args:
-        project: Where the base's spec stands.
-        domain: Whose synthetic data are used.
-        run: The settings.
-        seed: For everything random, the new head included.
+        job: The settings and the data.
         work: Where checkpoints are kept.
         target: The folder that the weights go to.
-        reporter: Shows loss and time left.
 
     Returns:
         Facts: pairs, steps, loss, and average precision on the development split (there is none before: a new head
@@ -45,6 +39,7 @@ def train_cross_encoder(
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
+    project, domain, run, seed, reporter = job.project, job.domain, job.run, job.seed, job.reporter
     spec = project.model_spec(run.base).model_copy(update={"max_length": run.max_length})
     torch.manual_seed(seed)
     model = open_cross_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
@@ -76,7 +71,7 @@ def train_cross_encoder(
     }
 
 
-def training_rows(domain: Domain, run: FinetuneSpec, seed: int) -> Any:
+def training_rows(domain: Domain, run: CrossEncoderRun, seed: int) -> Any:
     """Labelled pairs, shuffled; at most `hard_negatives` of each query's negatives (0: all), at most `max_pairs` rows."""
     rows = read_table(domain.synthetic / "pairs_train.parquet", seed)
     if run.hard_negatives:

@@ -14,7 +14,7 @@ from benchmark.encoders.dense import DenseEncoder, Encoder
 from benchmark.escape import code, md
 from benchmark.files import Json, dump_yaml, write_text
 from benchmark.project import Domain, Project
-from benchmark.specs import FinetuneSpec, ModelSpec
+from benchmark.specs import AdapterRun, ModelSpec
 from benchmark.weights import ADAPTER_FILE, model_folder
 
 _LEGAL = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*")
@@ -25,7 +25,7 @@ class Card:
     """What the model card tells."""
 
     domain: Domain
-    run: FinetuneSpec
+    run: AdapterRun
     seed: int
     facts: Json
 
@@ -101,7 +101,7 @@ def _dense(kind: Any, weight: NDArray[np.float32]) -> Any:
 
 
 def _readme(card: Card, spec: ModelSpec, source: ModelSpec, whole: bool) -> str:
-    settings, facts, domain = card.run.linear, card.facts, card.domain.spec
+    settings, facts, domain = card.run, card.facts, card.domain.spec
     development = facts["development"]
     front: Json = {
         "library_name": "sentence-transformers",

@@ -5,35 +5,31 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from benchmark.console import Reporter, Update
 from benchmark.device import device_name, fast_bfloat16
 from benchmark.errors import BenchError
-from benchmark.specs import FinetuneSpec
+from benchmark.specs import WeightsRun
 
 _CHECKPOINTS = 5
 
 
-class Plan(NamedTuple):
-    """A run whose batch is no larger than its data, and how many optimizer steps it takes."""
-
-    run: FinetuneSpec
-    steps: int
+R = TypeVar("R", bound=WeightsRun)
 
 
-def plan(run: FinetuneSpec, rows: int) -> Plan:
-    """Fit a run to its number of rows.
+def plan(run: R, rows: int) -> tuple[R, int]:
+    """A run whose batch is no larger than its data, and how many optimizer steps it takes.
 
-    >>> spec = FinetuneSpec(name="x", kind="bi-encoder", base="b", batch_size=64, epochs=2.0)
-    >>> plan(spec, 100).steps, plan(spec, 10).run.batch_size
+    >>> spec = WeightsRun(name="x", base="b", batch_size=64, epochs=2.0)
+    >>> plan(spec, 100)[1], plan(spec, 10)[0].batch_size
     (4, 10)
     """
     batch = min(run.batch_size, rows)
-    return Plan(run.model_copy(update={"batch_size": batch}), math.ceil(rows / batch * run.epochs))
+    return run.model_copy(update={"batch_size": batch}), math.ceil(rows / batch * run.epochs)
 
 
-def training_arguments(kind: type[Any], run: FinetuneSpec, folder: Path, steps: int, seed: int, **more: Any) -> Any:
+def training_arguments(kind: type[Any], run: WeightsRun, folder: Path, steps: int, seed: int, **more: Any) -> Any:
     """Arguments that sentence-transformers' two trainers share.
 
     Args:
@@ -106,7 +102,7 @@ def checkpoints(folder: Path, fingerprint: str) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def train(trainer: Any, run: FinetuneSpec, folder: Path, steps: int, label: str, reporter: Reporter) -> float:
+def train(trainer: Any, run: WeightsRun, folder: Path, steps: int, label: str, reporter: Reporter) -> float:
     """Run a trainer to its end, from the last checkpoint where there is one; returns the mean loss of the last tenth.
 
     Raises:
@@ -132,7 +128,7 @@ def train(trainer: Any, run: FinetuneSpec, folder: Path, steps: int, label: str,
     return float(sum(tail) / len(tail)) if tail else 0.0
 
 
-def _memory_line(run: FinetuneSpec) -> str:
+def _memory_line(run: WeightsRun) -> str:
     return (
         f"{run.name}: memory does not suffice; lower mini_batch_size (now {run.mini_batch_size}), "
         f"batch_size (now {run.batch_size}) or max_length (now {run.max_length})"

@@ -25,6 +25,10 @@ class Quality:
     ndcg: Floats
     mrr: Floats
 
+    def means(self, counted: int | None = None) -> dict[str, float]:
+        """Mean nDCG@10 and MRR@10 over the first `counted` queries; all by default."""
+        return {"ndcg@10": float(self.ndcg[:counted].mean()), "mrr@10": float(self.mrr[:counted].mean())}
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -44,10 +48,20 @@ class Judged:
 
     def quality(self, maps: LinearMaps) -> Quality:
         """How well adapted queries find what is relevant to them among the adapted documents."""
-        found = ranks(
+        return quality(
             maps.apply(self.queries, "query"), maps.apply(self.documents, "document"), self.relevant, self.ids
         )
-        return Quality(np.array([_ndcg(row) for row in found]), np.array([_mrr(row) for row in found]))
+
+
+def quality(
+    queries: NDArray[np.float32],
+    documents: NDArray[np.float32],
+    relevant: Sequence[Sequence[int]],
+    ids: Sequence[str],
+) -> Quality:
+    """How well queries find what is relevant to them; the arguments are those of `ranks`."""
+    found = ranks(queries, documents, relevant, ids)
+    return Quality(np.array([_ndcg(row) for row in found]), np.array([_mrr(row) for row in found]))
 
 
 def ranks(
