@@ -2,7 +2,7 @@
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -12,7 +12,7 @@ from benchmark.errors import BenchError
 from benchmark.files import shown
 from benchmark.project import Domain, Project
 from benchmark.provenance import Outcome
-from benchmark.specs import BenchmarkSpec, GenerateSpec
+from benchmark.specs import BenchmarkSpec, FinetuneSpec, GenerateSpec
 
 if TYPE_CHECKING:
     from benchmark.evaluation.tasks import TaskData, TaskKind
@@ -61,6 +61,7 @@ class Pipeline:
         self.seconds: dict[str, float] = {}
         self._spec = spec
         self._done: dict[str, Outcome] = {}
+        self._general: list[Pipeline] | None = None
 
     @property
     def spec(self) -> BenchmarkSpec:
@@ -170,30 +171,80 @@ class Pipeline:
         with self._timed("source"):
             return Inputs(ingest(self.project, self.domain.of_source, self.reporter), source, testset)
 
-    def finetune(self, only: str | None = None, fresh: bool = False) -> list[Outcome]:
-        """Training data to models and their specs."""
+    def finetune(
+        self, only: str | None = None, fresh: bool = False, runs: Sequence[FinetuneSpec] | None = None
+    ) -> list[Outcome]:
+        """Training data to models and their specs, in the file's order.
+
+        Args:
+            only: The name of one run.
+            fresh: Ask the language model anew.
+            runs: In place of those of the benchmark file.
+
+        Raises:
+            BenchError: There is no run of this name, or one that it needs has not been done.
+        """
         from benchmark.training.finetune import finetune
 
-        runs = [run for run in self.spec.finetune if only in (None, run.name)]
-        if only is not None and not runs:
-            names = ", ".join(run.name for run in self.spec.finetune) or "none"
+        known = self.spec.finetune if runs is None else runs
+        chosen = [run for run in known if only in (None, run.name)]
+        if only is not None and not chosen:
+            names = ", ".join(run.name for run in known) or "none"
             raise BenchError(f"no run '{only}' under 'finetune' in the benchmark file; there are: {names}")
+        if only is not None:
+            self._check_needed(chosen[0], known)
         outcomes = []
-        for run in runs:
+        for run in chosen:
             synthetic = self.synthetic(fresh)
             with self._timed(f"finetune {run.name}"):
                 outcomes += finetune(self.project, self.domain, run, self.spec.seed, synthetic, self.reporter)
         return outcomes
 
+    def _check_needed(self, run: FinetuneSpec, runs: Sequence[FinetuneSpec]) -> None:
+        maker = {name: other.name for other in runs for name in other.emits}
+        for name in run.needs:
+            if name in maker and name not in self.project.spec_names:
+                raise BenchError(f"'{run.name}' needs '{name}'; make it first with: domainbench finetune {maker[name]}")
+
+    def default_runs(self) -> list[FinetuneSpec]:
+        """What to train where the benchmark file does not say; makes the training data for it.
+
+        Raises:
+            BenchError: The baseline gives no vectors that could be tuned.
+        """
+        from benchmark.training.defaults import default_runs, with_data
+
+        self._spec = with_data(self.spec)
+        pairs = self.synthetic().facts["rows"]["train"]["queries"]
+        return default_runs(self.project, self.domain, self._spec, pairs)
+
+    def general(self) -> "list[Pipeline]":
+        """The general sets' own pipelines, with corpus and test set made."""
+        if self._general is None:
+            domains = [self.project.domain(name) for name in self.spec.general]
+            self._general = [Pipeline(self.project, domain, self.spec, self.reporter) for domain in domains]
+            for pipeline in self._general:
+                with self._timed("general sets"):
+                    pipeline.testset()
+        return self._general
+
     def evaluate(self, only: str | None = None) -> list[Outcome]:
-        """Every spec on both tasks."""
+        """Every spec on both tasks, and on retrieval from the general sets."""
         from benchmark.evaluation.evaluate import Evaluator, evaluate_all
 
         names = (only,) if only else self.spec.compared
         inputs = {"chunks": self.chunks(), "testset": self.testset(), "candidates": self.candidates()}
+        general = self.general()
         with self._timed("evaluate"):
             evaluator = Evaluator(self.project, self.domain, inputs, self.spec.top_k, self.reporter)
-            return evaluate_all(evaluator, names, self.reporter)
+            others = [
+                Evaluator(
+                    self.project, other.domain, {"chunks": other.chunks(), "testset": other.testset()},
+                    self.spec.top_k, self.reporter,
+                )
+                for other in general
+            ]  # fmt: skip
+            return evaluate_all(evaluator, names, self.reporter, others)
 
     def leaderboard(self) -> "Leaderboard":
         """Kept runs to leaderboard and report; loads no model."""
@@ -208,6 +259,7 @@ class Pipeline:
     def run(self, fresh: bool = False) -> "Leaderboard":
         """All of it, in order; what has not changed is skipped."""
         self.testset()
+        self.general()
         self.finetune(fresh=fresh)
         self.evaluate()
         return self.leaderboard()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -211,8 +212,34 @@ class Project:
         if spec.generate:
             wanted.add(spec.generate.retriever)
         self._check_names(wanted - emitted, emitted, problems)
+        self._check_order(spec, path, problems)
         problems.raise_if_any()
         return spec
+
+    def _check_order(self, spec: BenchmarkSpec, path: Path, problems: Problems) -> None:
+        """Runs are done in the file's order: one that needs what a later one makes would get nothing, or old weights."""
+        maker = {name: number for number, run in enumerate(spec.finetune) for name in run.emits}
+        for number, run in enumerate(spec.finetune):
+            for name in sorted(self._parts_of(run.needs, set(maker))):
+                if maker.get(name, -1) < number:
+                    continue
+                later = spec.finetune[maker[name]]
+                why = "it makes itself" if later is run else f"'{later.name}' makes only after it; change their order"
+                problems.add(f"{shown(path)}: 'finetune.{number}': '{run.name}' needs '{name}', which {why}")
+
+    def _parts_of(self, names: Iterable[str], emitted: set[str]) -> set[str]:
+        """Model specs and those that they are composed of, down to what training emits; missing ones are passed over."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in found:
+                continue
+            found.add(name)
+            if name not in emitted and name in self.spec_names:
+                with suppress(BenchError):  # told elsewhere
+                    waiting += self.model_spec(name).parts
+        return found
 
     def _check_names(self, wanted: Iterable[str], emitted: set[str], problems: Problems) -> None:
         """Follow compositions down; each missing name is told once, a circle as well."""
@@ -225,6 +252,10 @@ class Project:
             if name in seen or name in emitted:
                 return
             seen.add(name)
+            if name not in self.spec_names:
+                known = (*self.spec_names, *emitted)
+                problems.add(f"model_specs/{name}.yaml: no such model spec; {did_you_mean(name, known)}")
+                return
             try:
                 for part in self.model_spec(name).parts:
                     visit(part, (*above, name))

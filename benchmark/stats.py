@@ -21,6 +21,7 @@ from benchmark.errors import BenchError
 
 Floats = NDArray[np.float64]
 Verdict = Literal["better", "worse", "not shown"]
+Forgetting = Literal["shown", "excluded", "not excluded"]
 
 CONFIDENCE = 0.95
 EXACT_LIMIT = 14  # 2 ** 14 sign patterns are fewer than the 20,000 that would be drawn
@@ -218,6 +219,30 @@ def verdict(difference: float, corrected_p: float, alpha: float = 0.05) -> Verdi
     if corrected_p >= alpha or abs(difference) <= SAME:
         return "not shown"
     return "better" if difference > 0 else "worse"
+
+
+def forgetting(
+    difference: float, low: float | None, corrected_p: float, margin: float, alpha: float = 0.05
+) -> Forgetting:
+    """What a comparison on general knowledge allows to say of a loss of more than `margin`.
+
+    `shown`: there is a loss (corrected p under alpha), and its best estimate is more than the margin. `excluded`: the
+    interval's lower end is no loss of more than the margin (a test of non-inferiority; Piaggio et al., JAMA 2012).
+    `not excluded`: neither; too few queries, or a loss about as large as the margin.
+
+    >>> forgetting(-0.05, -0.08, 0.001, 0.02), forgetting(0.0, -0.01, 1.0, 0.02), forgetting(-0.05, -0.12, 0.2, 0.02)
+    ('shown', 'excluded', 'not excluded')
+
+    Args:
+        difference: Mean of model minus baseline.
+        low: Lower end of its interval; None with one query.
+        corrected_p: Of the paired test for any difference.
+        margin: What may be lost.
+        alpha: Under which the p value counts.
+    """
+    if difference < -margin and verdict(difference, corrected_p, alpha) == "worse":
+        return "shown"
+    return "excluded" if low is not None and low >= -margin else "not excluded"
 
 
 def minimum_detectable(gaps: ArrayLike, *, alpha: float = 0.05, power: float = 0.8) -> float | None:

@@ -2,21 +2,30 @@
 
 import importlib.util
 import os
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmark.errors import BenchError
-from benchmark.files import files_below, hash_file, hash_json, shown
+from benchmark.files import Json, files_below, hash_file, hash_json, read_json, shown
 from benchmark.project import Project
 from benchmark.specs import ModelSpec
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-# Folders of a model that do not change a vector.
 ADAPTER_FILE: Final = "linear_adapter.safetensors"
 """An adapter's matrices, in its folder."""
 TRAINED_CHUNKS: Final = "trained_chunks.json"
 """Beside the weights of a model that was tuned here: ids of the chunks that it was taught to find."""
-_IGNORED = ("README.md", "manifest.json", "model_card.md", TRAINED_CHUNKS)
+# Files of a model that change no vector.
+_IGNORED = (
+    "README.md", "manifest.json", "model_card.md", TRAINED_CHUNKS, "LICENSE*", "LICENCE*", "NOTICE*", "COPYING*",
+)  # fmt: skip
+# Settings of a spec that change no ranking: words, and where the weights are taken from (their hash counts).
+_WHERE = (
+    "description", "licence", "parameters", "dimensions", "provenance", "path", "package", "hub", "revision", "adapter",
+    "code_hash",
+)  # fmt: skip
+_COMPOSED = ("hybrid", "retriever", "reranker", "base")
 
 
 def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> Path:
@@ -45,7 +54,44 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
         raise BenchError(f"{where}: {shown(folder)}: {why}; a *.safetensors file is needed")
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise BenchError(f"{where}: {shown(folder)}: neither config.json nor modules.json; not a model folder")
+    if spec.trust_remote_code:
+        _check_code(spec, folder, where)
     return folder
+
+
+def needs_code(folder: Path) -> list[str]:
+    """References to classes that a model folder brings itself (transformers' `auto_map`); empty for most models."""
+    found = []
+    for path in sorted(folder.rglob("config.json")):
+        named: Any = read_json(path).get("auto_map")
+        if isinstance(named, dict):
+            found += [str(name) for name in named.values()]
+    return found
+
+
+def code_hash(folder: Path) -> str:
+    """sha256 over the Python files of a model folder."""
+    files = [path for path in files_below(folder) if path.suffix == ".py"]
+    return hash_json([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])
+
+
+def _check_code(spec: ModelSpec, folder: Path, where: str) -> None:
+    """See to it that nothing runs but what the spec has pinned.
+
+    Raises:
+        BenchError: The code lies in another repository, or is not what `code_hash` says.
+    """
+    elsewhere = sorted({name.split("--")[0] for name in needs_code(folder) if "--" in name})
+    if elsewhere:
+        raise BenchError(
+            f"{where}: the model's code lies in another repository ({', '.join(elsewhere)}), which 'revision' does "
+            "not pin; copy weights and code into one repository or folder and name that"
+        )
+    if spec.path is not None and code_hash(folder) != spec.code_hash:
+        raise BenchError(
+            f"{where}: {shown(folder)}: the code in it is not what 'code_hash' says; look at its *.py files, and if "
+            f"you trust them write code_hash: {code_hash(folder)}"
+        )
 
 
 def adapter_file(project: Project, name: str, spec: ModelSpec) -> Path:
@@ -111,23 +157,32 @@ def model_fingerprint(project: Project, name: str) -> str:
         BenchError: As `model_folder`; also for a part of a composition.
     """
     spec = project.model_spec(name)
-    settings = spec.model_dump(
-        mode="json",
-        exclude={"description", "licence", "parameters", "dimensions", "provenance", "path", "package", "hub", "revision",
-                 "adapter"},
-    )  # fmt: skip
-    for key in ("hybrid", "retriever", "reranker", "base"):
-        settings.pop(key)
     parts = [model_fingerprint(project, part) for part in spec.parts]
     if spec.adapter is not None:
         parts.append(hash_file(adapter_file(project, name, spec)))
-    if not spec.parts and spec.bm25 is None:
-        parts.append(weights_hash(model_folder(project, name, spec)))
-    return hash_json([spec.source if spec.parts else "", settings, parts])
+    if not spec.parts and spec.bm25 is None and spec.api is None:
+        return folder_fingerprint(spec, model_folder(project, name, spec))
+    return hash_json([spec.source if spec.parts else "", _settings(spec), parts])
+
+
+def folder_fingerprint(spec: ModelSpec, folder: Path) -> str:
+    """As `model_fingerprint`, of a spec that need not stand in the project yet.
+
+    Args:
+        spec: A `hub`, `path` or `package` spec.
+        folder: Where its weights are, which need not be where it says.
+    """
+    return hash_json(["", _settings(spec), [weights_hash(folder)]])
+
+
+def _settings(spec: ModelSpec) -> Json:
+    settings = spec.model_dump(mode="json", exclude={*_WHERE, *_COMPOSED})
+    if spec.api is not None:
+        settings["api"] = spec.api.identity
+    return settings
 
 
 def weights_hash(folder: Path) -> str:
-    """sha256 over a model folder's files, those left out that change no vector (the card, our manifest)."""
-    return hash_json(
-        [(p.relative_to(folder).as_posix(), hash_file(p)) for p in files_below(folder) if p.name not in _IGNORED]
-    )
+    """sha256 over a model folder's files, those left out that change no vector (card, licence, our manifest)."""
+    files = [path for path in files_below(folder) if not any(fnmatch(path.name, name) for name in _IGNORED)]
+    return hash_json([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])

@@ -129,8 +129,7 @@ def peoples_questions(project: Project, domain: Domain) -> None:
             "domains": [domain.name],
             "generate": {"retriever": BASE, "questions_per_chunk": 0},
             "finetune": [
-                {"name": name, "kind": "adapter", "base": BASE, "adapter": {"sides": sides}}
-                for name, sides in names.items()
+                {"name": name, "kind": "adapter", "base": BASE, "sides": sides} for name, sides in names.items()
             ],
             "baseline": BASE,
             "models": list(names),

@@ -34,15 +34,66 @@ def test_all_mistakes_of_a_file_are_told_at_once():
         "domains": [],
         "baselin": "a",
         "models": ["a"],
-        "finetune": [{"name": "x", "kind": "biencoder", "bas": "a"}],
+        "finetune": [{"name": "x", "kind": "biencoder", "bas": "a"}, {"name": "y", "kind": "bi-encoder", "bas": "a"}],
     }
     with pytest.raises(BenchError) as error:
         parse_spec(BenchmarkSpec, value, "b.yaml")
     told = "\n".join(error.value.problems)
     assert "did you mean 'baseline'?" in told
-    assert "unknown key 'finetune.0.bas'; did you mean 'base'?" in told
+    assert "unknown key 'finetune.1.bas'; did you mean 'base'?" in told
     assert "'finetune.0.kind'" in told
-    assert len(error.value.problems) >= 5
+    assert len(error.value.problems) == 6
+
+
+BENCHMARK = {"domains": ["a"], "baseline": "b", "models": ["b"], "generate": {"retriever": "b", "questions_per_chunk": 0}}
+KINDS = "adapter, bi-encoder, cross-encoder, hybrid"
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"kind": "bi-encoder", "base": "b", "epoch": 1.0}, "unknown key 'finetune.0.epoch'; did you mean 'epochs'?"),
+        ({"kind": "bi-encoder"}, "the key 'finetune.0.base' is missing"),
+        ({"base": "b"}, f"the key 'finetune.0.kind' is missing; it is one of: {KINDS}"),
+        ({"kind": "biencoder", "base": "b"},
+         f"'finetune.0.kind': 'biencoder' is none of: {KINDS}; did you mean 'bi-encoder'?"),
+        ({"kind": "lexical", "base": "b"}, f"'finetune.0.kind': 'lexical' is none of: {KINDS}"),
+        ({"kind": "hybrid", "sides": ["b", "c"], "epochs": 3},
+         "unknown key 'finetune.0.epochs'; it goes with adapter or bi-encoder or cross-encoder, not with hybrid, which "
+         "has: kind, name, sides"),
+        ({"kind": "bi-encoder", "base": "b", "lora": {"rank": 3}},
+         "unknown key 'finetune.0.lora.rank'; known: alpha, dropout, r, targets"),
+        ({"kind": "bi-encoder", "base": "b", "guide": "c"},
+         "'finetune.0': 'guide' goes with loss: gist, not with loss: mnrl"),
+        ({"kind": "adapter", "base": "b", "epochs": 1.5}, "'finetune.0.epochs': Input should be a valid integer"),
+        ({"kind": "adapter", "base": "b", "sweep": {"minutes": 1.0, "grid": {"learning_rate": [2.0]}}},
+         "'finetune.0': 'sweep' with {'learning_rate': 2.0}: Input should be less than 1"),
+        ({"kind": "adapter", "base": "b", "sweep": {"minutes": 1.0, "grid": {"loss": ["mnrl"]}}},
+         "'finetune.0': 'sweep' names loss; this kind of run has batch_size, epochs"),
+        ({"kind": "adapter", "base": "b", "sweep": {"minute": 1.0, "minutes": 1.0, "grid": {"epochs": [3]}}},
+         "unknown key 'finetune.0.sweep.minute'; did you mean 'minutes'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_training_run_is_one_line_without_the_parser_s_words(run, said):
+    with pytest.raises(BenchError) as error:
+        parse_spec(BenchmarkSpec, {**BENCHMARK, "finetune": [{"name": "x", **run}]}, "b.yaml")
+    (line,) = error.value.problems
+    assert line.startswith(f"b.yaml: {said}")
+
+
+def test_nothing_said_about_training_is_no_empty_list():
+    assert parse_spec(BenchmarkSpec, BENCHMARK, "b").trains_by_default
+    assert not parse_spec(BenchmarkSpec, {**BENCHMARK, "finetune": []}, "b").trains_by_default
+
+
+def test_trials_are_the_run_as_it_stands_and_every_other_combination():
+    run = {"name": "x", "kind": "adapter", "base": "b", "epochs": 30}
+    grid = {"epochs": [30, 60], "sides": ["query", "both"]}
+    given = {**BENCHMARK, "finetune": [{**run, "sweep": {"minutes": 1.0, "grid": grid}}]}
+    trials = parse_spec(BenchmarkSpec, given, "b").finetune[0].trials()
+    assert [(trial.epochs, trial.sides) for trial in trials] == [(30, "query"), (30, "both"), (60, "query"), (60, "both")]
+    assert all(trial.sweep is None for trial in trials)
+    assert [trial.learning_rate for trial in trials] == [3e-4, 1e-4, 3e-4, 1e-4]
 
 
 def test_own_code_is_allowed_only_with_a_pinned_commit():
@@ -91,6 +142,35 @@ def test_a_name_that_training_will_emit_is_no_mistake(project):
         "finetune: [{name: tuned, kind: bi-encoder, base: tiny}]\n"
     )
     assert project.benchmark(path).compared == ("tiny", "tuned")
+
+
+ADAPTER = "{name: linear, kind: adapter, base: tiny}"
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        (["{name: both, kind: hybrid, sides: [bm25, linear]}", ADAPTER],
+         "'finetune.0': 'both' needs 'linear', which 'linear' makes only after it; change their order"),
+        (["{name: ce, kind: cross-encoder, base: tiny, first_stage: piped}", ADAPTER],
+         "'finetune.0': 'ce' needs 'linear', which 'linear' makes only after it; change their order"),
+        (["{name: x, kind: bi-encoder, base: x-mixed}"],
+         "'finetune.0': 'x' needs 'x-mixed', which it makes itself"),
+        (["{name: both, kind: hybrid, sides: [bm25, linea]}", ADAPTER],
+         "model_specs/linea.yaml: no such model spec; did you mean 'linear'?"),
+    ],
+)  # fmt: skip
+def test_a_run_that_needs_a_later_one_is_told_in_one_line(project, runs, said):
+    write(project, "piped", "hybrid: [bm25, linear]\n")
+    path = project.root / "benchmark.yaml"
+    start = "domains: [village]\nbaseline: tiny\nmodels: [bm25]\ngenerate: {retriever: tiny, questions_per_chunk: 0}\n"
+    path.write_text(start + "finetune:\n" + "".join(f"  - {run}\n" for run in runs))
+    with pytest.raises(BenchError) as error:
+        project.benchmark(path)
+    (line,) = error.value.problems
+    assert said in line
+    path.write_text(start + f"finetune:\n  - {ADAPTER}\n  - {{name: both, kind: hybrid, sides: [piped, linear]}}\n")
+    assert [run.name for run in project.benchmark(path).finetune] == ["linear", "both"]
 
 
 def test_the_built_in_project_is_in_order():

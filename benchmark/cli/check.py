@@ -1,5 +1,6 @@
 """`domainbench check`: every mistake of a project in one go."""
 
+import os
 from pathlib import Path
 
 import typer
@@ -44,9 +45,16 @@ def _check_files(project: Project, problems: Problems) -> None:
     """Model specs and the benchmark file."""
     for name in project.spec_names:
         try:
-            project.model_spec(name)
+            spec = project.model_spec(name)
         except BenchError as error:
             problems.absorb(error)
+            continue
+        variable = spec.api.api_key_env if spec.api is not None else None
+        if variable is not None and not os.environ.get(variable):
+            typer.echo(
+                f"note: model_specs/{name}.yaml: the environment variable {variable} is not set; without it only kept "
+                "vectors are there"
+            )
     path = project.root / "benchmark.yaml"
     if path.is_file():
         try:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.files import replacing, shown
-from benchmark.project import builtin_root
+from benchmark.project import Project, builtin_root
 
 _EXAMPLE = "structured_finance"
+_TEMPLATE = Path(__file__).with_name("benchmark.yaml")
 
 
 def make_project(folder: Path) -> list[str]:
-    """Copy the built-in project's domain, hand-written model specs and benchmark file into a new folder.
+    """Copy the built-in project's domain and hand-written model specs into a new folder, with a benchmark file.
 
     Returns:
         Lines that say what to do next.
@@ -21,21 +22,28 @@ def make_project(folder: Path) -> list[str]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BenchError(f"{shown(folder)}: is not empty; name a new folder")
-    source = builtin_root()
+    source = Project(builtin_root())
     with replacing(folder) as target:
-        shutil.copytree(source / "tasks" / _EXAMPLE, target / "tasks" / _EXAMPLE)
+        shutil.copytree(source.root / "tasks" / _EXAMPLE, target / "tasks" / _EXAMPLE)
         (target / "model_specs").mkdir()
-        for path in sorted((source / "model_specs").glob("*.yaml")):
-            # Specs that a training run emitted point at weights that stay behind.
-            if not path.read_text(encoding="utf-8").startswith("# Emitted by"):
-                shutil.copy(path, target / "model_specs" / path.name)
-        shutil.copy(source / "benchmark.yaml", target / "benchmark.yaml")
+        for name in source.spec_names:
+            # Specs that a training run emitted, and those composed of them, point at weights that stay behind.
+            if not _is_trained(source, name):
+                shutil.copy(source.specs_folder / f"{name}.yaml", target / "model_specs")
+        shutil.copy(_TEMPLATE, target / "benchmark.yaml")
         (target / "results").mkdir()
     name = shown(folder)
     return [
         f"{name}: a project with the example domain tasks/{_EXAMPLE}",
         f"1. copy tasks/{_EXAMPLE} to tasks/<your domain> and put your documents and questions.jsonl in place of its own",
-        "2. name it under 'domains' in benchmark.yaml, and your language model under 'llm'",
+        "2. name it under 'domains' in benchmark.yaml; a language model goes under 'llm', but none is needed",
         f"3. domainbench --project {name} check",
         f"4. domainbench --project {name} run",
     ]
+
+
+def _is_trained(project: Project, name: str) -> bool:
+    spec = project.model_spec(name)
+    return bool(spec.provenance) or any(
+        part not in project.spec_names or _is_trained(project, part) for part in spec.parts
+    )

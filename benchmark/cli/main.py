@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import BenchError
+from benchmark.training.distributed import dismiss, is_first, is_to_tell, join, processes
 
 if TYPE_CHECKING:
     from benchmark.pipeline import Pipeline
@@ -33,10 +34,18 @@ class _State:
 
 
 _STATE = _State()
+_TRAINING = ("finetune", "run")
+"""Commands that several processes can share the work of."""
 BenchmarkFile = Annotated[
     Path | None, typer.Argument(help="The benchmark file; benchmark.yaml of the project by default.")
 ]
 BenchmarkOption = Annotated[Path | None, typer.Option("--benchmark", "-b", help="The benchmark file.")]
+FailOnRegression = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-regression", help="Exit with 1 where a model is worse than the baseline or forgets; all is written."
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask the language model anew; do not replay kept answers.")]
 
 
@@ -50,6 +59,7 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     project: Annotated[
         Path | None, typer.Option("--project", help="The project's folder, as in git -C; found upwards by default.")
     ] = None,
@@ -58,6 +68,23 @@ def _main(
     ] = False,
 ) -> None:
     _STATE.project = project
+    if processes() > 1:
+        _as_one_of_several(str(context.invoked_subcommand))
+
+
+def _as_one_of_several(command: str) -> None:
+    """Under `torchrun` the first process works as ever; the others help it to train, and are silent."""
+    if command in _TRAINING:
+        join()
+    elif is_first():
+        typer.echo(f"{processes()} processes were started; {command} is done by one", err=True)
+    if is_first():
+        return
+    if command not in _TRAINING:
+        raise typer.Exit
+    from benchmark.training.train import take_part
+
+    raise typer.Exit(take_part())
 
 
 @app.command()
@@ -124,10 +151,21 @@ def finetune(
     name: Annotated[str | None, typer.Argument(help="One run of the benchmark file; all by default.")] = None,
     benchmark: BenchmarkOption = None,
 ) -> None:
-    """Synthetic data to tuned models, each with its model spec."""
+    """Synthetic data to tuned models, each with its model spec; a linear adapter where the file names no run."""
+    from benchmark.cli.trained import lines_of, lines_to_add
+
+    names = []
     for pipeline in _pipelines(benchmark):
-        for outcome in pipeline.finetune(name):
+        by_default = pipeline.spec.trains_by_default
+        for outcome in pipeline.finetune(name, runs=pipeline.default_runs() if by_default else None):
+            names += [outcome.folder.name] if by_default else []
             typer.echo(f"{outcome.folder.name}: {_counts(outcome.facts)}")
+            for line in lines_of(outcome):
+                typer.echo(line)
+        if not by_default and not pipeline.spec.finetune:
+            typer.echo("'finetune' is empty in the benchmark file: nothing to train")
+    for line in lines_to_add(names):
+        typer.echo(line)
 
 
 @app.command()
@@ -136,7 +174,7 @@ def evaluate(
     benchmark: BenchmarkOption = None,
 ) -> None:
     """Model specs to runs: a ranking for each question, scored by mteb."""
-    for pipeline in _pipelines(benchmark):
+    for pipeline in _pipelines(benchmark, general=True):
         for outcome in pipeline.evaluate(name):
             score = outcome.facts["scores"]["ndcg_at_10"]
             typer.echo(f"{outcome.facts['task']} {outcome.facts['spec']}: nDCG@10 {score:.4f}")
@@ -148,29 +186,55 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Derive the committed leaderboard anew from its own scores; write nothing.")
     ] = False,
+    fail_on_regression: FailOnRegression = False,
 ) -> None:
     """Kept runs to leaderboard and report, in seconds and without a model."""
     from benchmark.reporting.leaderboard import check_leaderboard
 
-    for pipeline in _pipelines(benchmark):
+    boards = []
+    for pipeline in _pipelines(benchmark, general=True):
         if check:
-            check_leaderboard(pipeline.domain, pipeline.spec)
+            boards.append(check_leaderboard(pipeline.domain, pipeline.spec))
             typer.echo(f"{pipeline.domain.name}: the committed leaderboard follows from its scores")
         else:
-            _show(pipeline, pipeline.leaderboard())
+            boards.append(pipeline.leaderboard())
+            _show(pipeline, boards[-1])
+    if fail_on_regression:
+        _fail_on_regression(boards)
 
 
 @app.command()
-def run(benchmark: BenchmarkFile = None, fresh: Fresh = False) -> None:
+def run(benchmark: BenchmarkFile = None, fresh: Fresh = False, fail_on_regression: FailOnRegression = False) -> None:
     """Everything that is missing, in order: from documents and questions to leaderboard and report."""
-    for pipeline in _pipelines(benchmark):
-        board = pipeline.run(fresh)
-        _show(pipeline, board)
+    boards = []
+    for pipeline in _pipelines(benchmark, general=True):
+        boards.append(pipeline.run(fresh))
+        _show(pipeline, boards[-1])
         _show_seconds(pipeline)
+    if fail_on_regression:
+        _fail_on_regression(boards)
 
 
-def _pipelines(benchmark: Path | None) -> "list[Pipeline]":
-    """One locked pipeline for each domain of the benchmark file; the locks go with the process."""
+def _fail_on_regression(boards: "Sequence[Leaderboard]") -> None:
+    """Exit with 1 and a line for each model that is worse than its baseline or forgets."""
+    from benchmark.reporting.verdicts import HOW_TO, regressions
+
+    if any(board.general is None for board in boards):
+        typer.echo(f"note: {HOW_TO}", err=True)
+    lines = [line for board in boards for line in regressions(board)]
+    for line in lines:
+        typer.echo(line, err=True)
+    if lines:
+        raise typer.Exit(1)
+
+
+def _pipelines(benchmark: Path | None, general: bool = False) -> "list[Pipeline]":
+    """One locked pipeline for each domain of the benchmark file; the locks go with the process.
+
+    Args:
+        benchmark: The file.
+        general: Whether the results on general sets are needed, and so locked, as well.
+    """
     from benchmark.cli.screen import Screen
     from benchmark.pipeline import Pipeline, hold
     from benchmark.project import Project
@@ -181,6 +245,8 @@ def _pipelines(benchmark: Path | None) -> "list[Pipeline]":
     pipelines = [Pipeline(project, project.domain(name), spec, screen) for name in spec.domains]
     for pipeline in pipelines:
         hold(pipeline.domain)
+    for name in spec.general if general else ():
+        hold(project.domain(name))
     return pipelines
 
 
@@ -200,9 +266,11 @@ def _show(pipeline: "Pipeline", board: "Leaderboard") -> None:
     from rich.console import Console
 
     from benchmark.files import shown
-    from benchmark.reporting.terminal import leaderboard_table
+    from benchmark.reporting.terminal import forgetting_terminal, leaderboard_table
 
     Console().print(leaderboard_table(board))
+    if board.general is not None and board.general.rows:
+        Console().print(forgetting_terminal(board, board.general))
     for name in ("leaderboard.md", "report.md"):
         typer.echo(shown(pipeline.domain.results / name))
 
@@ -219,6 +287,17 @@ def run_app(words: list[str] | None = None) -> int:
     Args:
         words: The command line without the program's name; the process's own by default.
     """
+    code = 2
+    try:
+        code = _run(words)
+    finally:
+        dismiss(code)
+        if "benchmark.pipeline" in sys.modules:
+            sys.modules["benchmark.pipeline"].release()
+    return code
+
+
+def _run(words: list[str] | None) -> int:
     try:
         app(words)
         return 0
@@ -231,13 +310,10 @@ def run_app(words: list[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _complain([f"{where}{os.strerror(error.errno)}; nothing was half-written"])
-    finally:
-        if "benchmark.pipeline" in sys.modules:
-            sys.modules["benchmark.pipeline"].release()
 
 
 def _complain(lines: Sequence[str]) -> int:
-    for line in lines:
+    for line in lines if is_to_tell() else ():
         print(f"error: {line}", file=sys.stderr)
     return 2
 

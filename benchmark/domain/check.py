@@ -13,6 +13,7 @@ from benchmark.domain.documents import find_documents
 from benchmark.domain.duplicates import NearDuplicates
 from benchmark.domain.ingest import capped, chunking_of, write_documents, write_ready_made
 from benchmark.domain.locate import Located
+from benchmark.domain.opening import open_ready_made
 from benchmark.domain.questions import read_questions
 from benchmark.domain.testset import Truth, read_truth
 from benchmark.domain.tokens import load_counter
@@ -100,8 +101,9 @@ def _ingest(
     folder: Path, project: Project, domain: Domain, reporter: Reporter, problems: Problems
 ) -> tuple[Json, tuple[str, ...]]:
     """Facts of the corpus, and the names of the documents that are not in it."""
-    if domain.spec.beir is not None:
-        return write_ready_made(folder, domain, reporter, problems), ()
+    source = open_ready_made(domain)
+    if source is not None:
+        return write_ready_made(folder, source, reporter, problems), ()
     listing = find_documents(domain, problems)
     counter = load_counter(project, chunking_of(domain))
     unreadable = list(listing.refused)
@@ -111,7 +113,7 @@ def _ingest(
 
 def _questions_alone(domain: Domain, problems: Problems) -> None:
     """What can be said of the questions where there is no corpus to look into."""
-    if domain.spec.beir is None:
+    if open_ready_made(domain) is None:
         read_questions(domain, problems)
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.console import Reporter
-from benchmark.domain import beir
 from benchmark.domain.chunking import chunk_document
 from benchmark.domain.corpus import CorpusWriter
 from benchmark.domain.documents import Document, Listing, find_documents, read_document
+from benchmark.domain.opening import open_ready_made
+from benchmark.domain.ready_made import ReadyMade, iter_corpus
 from benchmark.domain.tokens import TokenCounter, load_counter, tokenizer_path
 from benchmark.errors import BenchError, Problems
 from benchmark.files import Json, hash_file, hash_json, shown
@@ -47,21 +48,22 @@ def ingest(project: Project, domain: Domain, reporter: Reporter) -> Outcome:
     Raises:
         BenchError: One line for each document that cannot be read, all at once.
     """
-    plan = _ready_made(domain, reporter) if domain.spec.beir is not None else _converted(project, domain, reporter)
+    source = open_ready_made(domain)
+    plan = _converted(project, domain, reporter) if source is None else _ready_made(source, reporter)
     return run_stage(
         STAGE, domain.chunks, inputs=plan.inputs, settings=plan.settings, build=plan.build, reporter=reporter,
         label=f"ingest {domain.name}",
     )  # fmt: skip
 
 
-def _ready_made(domain: Domain, reporter: Reporter) -> _Plan:
+def _ready_made(source: ReadyMade, reporter: Reporter) -> _Plan:
     def build(folder: Path) -> Json:
         problems = Problems()
-        facts = write_ready_made(folder, domain, reporter, problems)
+        facts = write_ready_made(folder, source, reporter, problems)
         capped(problems).raise_if_any()
         return facts
 
-    return _Plan({"corpus": hash_file(beir.corpus_path(domain))}, {"beir": domain.spec.beir}, build)
+    return _Plan({"corpus": source.identity}, source.settings, build)
 
 
 def _converted(project: Project, domain: Domain, reporter: Reporter) -> _Plan:
@@ -150,24 +152,26 @@ class Original(NamedTuple):
     title: str
 
 
-def write_ready_made(folder: Path, domain: Domain, reporter: Reporter, problems: Problems) -> Json:
-    """Copy a corpus in the BEIR layout into chunks, as given; duplicates are told, never dropped.
+def write_ready_made(folder: Path, source: ReadyMade, reporter: Reporter, problems: Problems) -> Json:
+    """Copy a ready-made corpus into chunks, as given; duplicates are told, never dropped.
 
     Args:
         folder: Where the three files go.
-        domain: Whose corpus.
+        source: The corpus.
         reporter: Where progress goes.
         problems: Where mistakes of the corpus go.
 
     Returns:
         The facts of the stage.
     """
-    corpus = beir.iter_corpus(beir.corpus_path(domain), problems)
+    corpus = iter_corpus(source, problems)
     with CorpusWriter(folder, drop=False) as writer:
         for chunk in reporter.track(corpus, total=None, label="passages"):
             writer.chunk(chunk, None)
+        for note in source.notes:
+            reporter.note(note)
         if not writer.chunks and not len(problems):
-            problems.add(f"{beir.corpus_path(domain).name}: no passages in it")
+            problems.add(f"{source.corpus_name}: no passages in it")
         return writer.facts()
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.console import Reporter
-from benchmark.domain import beir
+from benchmark.domain import ready_made
 from benchmark.domain.corpus import iter_chunks
 from benchmark.domain.ingest import capped
 from benchmark.domain.locate import Located, locate
+from benchmark.domain.opening import open_ready_made
 from benchmark.domain.questions import read_questions
 from benchmark.errors import BenchError, Problems
 from benchmark.files import Json, hash_file, shown, write_jsonl, write_text
@@ -45,8 +46,9 @@ def build_testset(domain: Domain, chunks: Outcome, reporter: Reporter) -> Outcom
     Raises:
         BenchError: One line for each mistake, with file, line and question, all at once.
     """
-    if domain.spec.beir is not None:
-        inputs = {"chunks": chunks.outputs_hash, "truth": beir.truth_hash(domain)}
+    source = open_ready_made(domain)
+    if source is not None:
+        inputs = {"chunks": chunks.outputs_hash, "truth": source.truth_hash}
     else:
         if not domain.questions.is_file():
             raise BenchError(f"{shown(domain.questions)}: no such file; write one question a line (JSON)")
@@ -73,9 +75,10 @@ def read_truth(domain: Domain, chunks: Path, problems: Problems, unreadable: Ite
         problems: Where mistakes go.
         unreadable: Documents that could not be read; that was told, so evidence in them is passed over.
     """
-    if domain.spec.beir is not None:
+    source = open_ready_made(domain)
+    if source is not None:
         ids = {chunk.id for chunk in iter_chunks(chunks)}
-        return Truth(beir.read_truth(domain, ids, problems))
+        return Truth(ready_made.read_truth(source, ids, problems))
     found = Problems()
     asked = read_questions(domain, found)
     located = locate(asked, chunks, found, frozenset(unreadable))

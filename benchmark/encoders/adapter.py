@@ -1,6 +1,6 @@
-"""A linear adapter: an encoder's vectors multiplied with small matrices, one for queries and perhaps one for documents.
+"""Encoders made from another one's vectors: by a linear adapter (small matrices), or by cutting them.
 
-Document vectors that were computed for the base serve the adapter too: as they are, or after one matrix product.
+Document vectors that were computed for the base serve these too: as they are, or after one matrix product.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
+from benchmark.encoders.api import ApiEncoder
 from benchmark.encoders.dense import DenseEncoder, Encoder, Role
 from benchmark.errors import BenchError
 from benchmark.files import shown, write_bytes
@@ -147,14 +148,66 @@ class AdaptedEncoder:
         return self.maps.apply(vectors, role)
 
 
+class CutEncoder:
+    """An encoder whose vectors are another one's first dimensions, at length 1 again (Matryoshka).
+
+    Args:
+        name: The spec's name.
+        fingerprint: A hash of the base and the number of dimensions.
+        base: Where the vectors come from.
+        dimensions: How many are left.
+    """
+
+    def __init__(self, name: str, fingerprint: str, base: Encoder, dimensions: int) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.base = base
+        self._dimensions = dimensions
+
+    def encode(
+        self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = ""
+    ) -> NDArray[np.float32]:
+        """Vectors of unit length, in the order of the texts, shape (n_texts, n_dimensions).
+
+        Raises:
+            BenchError: The base's vectors are shorter.
+        """
+        return self.adapt(self.base.encode(texts, role, reporter, label), role)
+
+    def adapt(self, vectors: NDArray[np.float32], role: Role) -> NDArray[np.float32]:
+        """What becomes of the base's vectors, whatever their role; shape (n_vectors, n_dimensions).
+
+        Raises:
+            BenchError: They are shorter.
+        """
+        if vectors.shape[1] < self._dimensions and len(vectors):
+            raise BenchError(
+                f"model_specs/{self.name}.yaml: truncate_dim: {self._dimensions}: the vectors of {self.base.name} have "
+                f"{vectors.shape[1]} dimensions ({role})"
+            )
+        cut = vectors[:, : self._dimensions]
+        return np.asarray(cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), _SMALLEST), dtype=np.float32)
+
+
+DerivedEncoder = AdaptedEncoder | CutEncoder
+"""An encoder that works on another one's vectors (`base`) and needs none of its own (`adapt`)."""
+
+
 def open_encoder(project: Project, name: str) -> Encoder:
-    """The encoder of a bi-encoder's spec, with or without an adapter.
+    """The encoder of a bi-encoder's spec: with weights, behind an API, or made from another one's vectors.
 
     Raises:
         BenchError: The spec is no bi-encoder, or its weights or matrices cannot be had.
     """
     spec = project.model_spec(name)
-    if spec.adapter is None or spec.base is None:
+    if spec.api is not None:
+        return ApiEncoder.open(project, name)
+    if spec.base is None:
         return DenseEncoder.load(project, name)
-    maps = LinearMaps.load(adapter_file(project, name, spec), f"model_specs/{name}.yaml")
-    return AdaptedEncoder(name, model_fingerprint(project, name), open_encoder(project, spec.base), maps)
+    if spec.adapter is not None:
+        maps = LinearMaps.load(adapter_file(project, name, spec), f"model_specs/{name}.yaml")
+        return AdaptedEncoder(name, model_fingerprint(project, name), open_encoder(project, spec.base), maps)
+    if spec.truncate_dim is not None and project.model_spec(spec.base).api is not None:
+        base = open_encoder(project, spec.base)
+        return CutEncoder(name, model_fingerprint(project, name), base, spec.truncate_dim)
+    return DenseEncoder.load(project, name)

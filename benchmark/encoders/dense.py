@@ -14,7 +14,7 @@ from benchmark.device import device_name
 from benchmark.errors import BenchError
 from benchmark.project import Project
 from benchmark.specs import ModelSpec
-from benchmark.weights import model_fingerprint, model_folder
+from benchmark.weights import code_hash, model_fingerprint, model_folder, needs_code
 
 Role = Literal["query", "document"]
 _SLICE = 256
@@ -55,7 +55,7 @@ def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     _quiet()
-    with _loading(where):
+    with _loading(where, folder, spec):
         model = SentenceTransformer(
             str(folder),
             device=device_name(),
@@ -78,7 +78,7 @@ def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
     from sentence_transformers import CrossEncoder
 
     _quiet()
-    with _loading(where):
+    with _loading(where, folder, spec):
         return CrossEncoder(
             str(folder),
             device=device_name(),
@@ -91,13 +91,19 @@ def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
 
 
 @contextmanager
-def _loading(where: str) -> Iterator[None]:
+def _loading(where: str, folder: Path, spec: ModelSpec) -> Iterator[None]:
     """Whatever the libraries raise at a folder that is no model becomes one line."""
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        if not spec.trust_remote_code and needs_code(folder):
+            raise BenchError(
+                f"{where}: the model needs code of its own, which is not run by default; if you trust it: "
+                "trust_remote_code: true, with 'hub' and a 'revision' of 40 hex digits, or with 'path' and "
+                f"code_hash: {code_hash(folder)}"
+            ) from None
         text = str(error).strip() or type(error).__name__
         raise BenchError(f"{where}: cannot be loaded: {text.splitlines()[0][:300]}") from None
 
@@ -108,6 +114,9 @@ class DenseEncoder:
     Attributes:
         name: The spec's name.
         fingerprint: A hash of weights, prompts, length and dimensions.
+        model: The `SentenceTransformer`.
+        prompts: By role.
+        routed: Whether queries and documents go different ways through the model.
     """
 
     def __init__(self, name: str, fingerprint: str, model: Any, prompts: dict[str, str]) -> None:
@@ -115,7 +124,7 @@ class DenseEncoder:
         self.fingerprint = fingerprint
         self.model = model
         self.prompts = prompts
-        self._routed = _has_routes(model)
+        self.routed = _has_routes(model)
 
     @classmethod
     def load(cls, project: Project, name: str) -> "DenseEncoder":
@@ -154,7 +163,7 @@ class DenseEncoder:
         order = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
         slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
         shown = reporter if label else SILENT
-        route = {"task": role} if self._routed else {}
+        route = {"task": role} if self.routed else {}
         result: NDArray[np.float32] | None = None
         for rows in shown.track(slices, total=len(slices), label=label):
             part = self.model.encode(

@@ -1,4 +1,4 @@
-"""Scores of (query, passage) pairs by a cross-encoder's spec."""
+"""Scores of (query, passage) pairs by a cross-encoder, for those that filter, mine and label training data."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -36,28 +36,55 @@ class PairScorer:
             raise BenchError(f"model_specs/{name}.yaml: is no cross-encoder (kind: {self._spec.kind})")
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """Relevance of each (query, passage): the sigmoid of the model's logit, shape (n_pairs,).
+        """Relevance of each (query, passage) from 0 to 1, shape (n_pairs,).
+
+        It is the sigmoid of the model's logit, or the model's output as it is where that was trained to be a score
+        from 0 to 1 (see `is_regression`).
 
         Raises:
             BenchError: The weights cannot be had.
         """
-        scores = np.zeros(len(pairs), dtype=np.float32)
-        # Longest first: a batch then pads little.
-        order = sorted(range(len(pairs)), key=lambda i: (-len(pairs[i][0]) - len(pairs[i][1]), i))
-        slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
-        for rows in self._reporter.track(slices, total=len(slices), label=self._label):
-            scores[rows] = self._predict([pairs[i] for i in rows])
-        return scores
-
-    def _predict(self, pairs: list[tuple[str, str]]) -> Any:
         import torch
 
-        return self._model.predict(pairs, batch_size=32, show_progress_bar=False, activation_fn=torch.nn.Sigmoid())
+        if not pairs:
+            return np.zeros(0, dtype=np.float32)
+        activation = torch.nn.Hardtanh(0.0, 1.0) if is_regression(self._model) else torch.nn.Sigmoid()
+        return predicted(self._model, pairs, activation, self._reporter, self._label)
 
     @cached_property
     def _model(self) -> Any:
         folder = model_folder(self._project, self._name, self._spec)
         return open_cross_encoder(folder, self._spec, f"model_specs/{self._name}.yaml")
+
+
+def is_regression(model: Any) -> bool:
+    """Whether a `CrossEncoder` was trained to give scores, not logits: transformers' `problem_type` says so."""
+    return getattr(model.config, "problem_type", None) == "regression"
+
+
+def logits(model: Any, pairs: Sequence[tuple[str, str]], reporter: Reporter, label: str = "") -> NDArray[np.float32]:
+    """What a `CrossEncoder` says of each (query, passage), shape (n_pairs,).
+
+    For ranking: near 1 probabilities collide in float32.
+    """
+    import torch
+
+    return predicted(model, pairs, torch.nn.Identity(), reporter, label)
+
+
+def predicted(
+    model: Any, pairs: Sequence[tuple[str, str]], activation: Any, reporter: Reporter, label: str
+) -> NDArray[np.float32]:
+    """A `CrossEncoder`'s outputs after an activation, shape (n_pairs,), in the order of the pairs."""
+    scores = np.zeros(len(pairs), dtype=np.float32)
+    # Longest first: a batch then pads little.
+    order = sorted(range(len(pairs)), key=lambda i: (-len(pairs[i][0]) - len(pairs[i][1]), i))
+    slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
+    for rows in reporter.track(slices, total=len(slices), label=label):
+        scores[rows] = model.predict(
+            [pairs[i] for i in rows], batch_size=32, show_progress_bar=False, activation_fn=activation
+        )
+    return scores
 
 
 def cross_encoder_scores(

@@ -10,6 +10,7 @@ from benchmark.console import SILENT, Reporter
 from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.bm25 import BM25Index
 from benchmark.encoders.dense import Encoder, open_cross_encoder
+from benchmark.encoders.pairs import logits
 from benchmark.encoders.store import document_vectors
 from benchmark.errors import BenchError
 from benchmark.project import Domain, Project
@@ -72,6 +73,28 @@ class BM25Scorer:
         return (self._index.scores(query) for query in queries)
 
 
+class ZScores:
+    """Rows of scores for the same chunks, brought onto one scale, so that any weights can be tried on them.
+
+    Args:
+        rows: One row of shape (n_chunks,) for each side, n_chunks at least 1.
+        pool: Positions of the chunks over which mean and deviation are taken; all by default.
+    """
+
+    def __init__(self, rows: Sequence[NDArray[np.float32]], pool: NDArray[np.int64] | None = None) -> None:
+        values = [(row if pool is None else row[pool]).astype(np.float64) for row in rows]
+        self._deviations = [side.std() for side in values]
+        self._centred = [row - side.mean() for row, side in zip(rows, values, strict=True)]
+
+    def fused(self, weights: Sequence[float]) -> NDArray[np.float32]:
+        """The weighted sum, shape (n_chunks,); a side that scores everything alike has no say."""
+        total = np.zeros(len(self._centred[0]), dtype=np.float64)
+        for centred, deviation, weight in zip(self._centred, self._deviations, weights, strict=True):
+            if deviation > 0:
+                total += weight * centred / deviation
+        return total.astype(np.float32)
+
+
 class HybridScorer:
     """Two scorers, z-normalised over the pool of both sides' best hits and added with weights.
 
@@ -89,22 +112,24 @@ class HybridScorer:
             yield fuse_rows(rows, self._weights)
 
 
+def hybrid_scores(rows: Sequence[NDArray[np.float32]]) -> ZScores:
+    """Both sides of a hybrid on one scale: mean and deviation are over the union of each side's best hits.
+
+    Args:
+        rows: One row of shape (n_chunks,) for each side.
+    """
+    depth = min(HYBRID_POOL, len(rows[0]))
+    return ZScores(rows, np.unique(np.concatenate([np.argpartition(-row, depth - 1)[:depth] for row in rows])))
+
+
 def fuse_rows(rows: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
-    """Weighted sum of z-normalised scores; mean and deviation over the union of each side's best hits.
+    """Weighted sum of z-normalised scores; see `hybrid_scores`.
 
     Args:
         rows: One row of shape (n_chunks,) for each side.
         weights: One weight for each side.
     """
-    depth = min(HYBRID_POOL, len(rows[0]))
-    pool = np.unique(np.concatenate([np.argpartition(-row, depth - 1)[:depth] for row in rows]))
-    fused = np.zeros(len(rows[0]), dtype=np.float64)
-    for row, weight in zip(rows, weights, strict=True):
-        values = row[pool].astype(np.float64)
-        deviation = values.std()
-        if deviation > 0:
-            fused += weight * (row - values.mean()) / deviation
-    return fused.astype(np.float32)
+    return hybrid_scores(rows).fused(weights)
 
 
 class ScoreRetriever:
@@ -127,7 +152,18 @@ class ScoreRetriever:
 
 
 class RerankRetriever:
-    """A first stage whose best hits a cross-encoder ranks anew; what lies below keeps the first stage's order."""
+    """A first stage whose best hits a cross-encoder ranks anew; what lies below keeps the first stage's order.
+
+    Args:
+        first: The first stage.
+        cross_encoder: The reranker, a `CrossEncoder`.
+        texts: Chunk id -> text.
+        depth: How many hits are ranked anew.
+        reporter: Shows progress.
+        label: What to call this work on the screen.
+        weights: Of the first stage's scores and of the reranker's, both z-normalised over a query's candidates, in
+            the sum that ranks them; without them the reranker's scores alone do.
+    """
 
     def __init__(
         self,
@@ -137,6 +173,7 @@ class RerankRetriever:
         depth: int,
         reporter: Reporter = SILENT,
         label: str = "",
+        weights: Sequence[float] | None = None,
     ) -> None:
         self._first = first
         self._model = cross_encoder
@@ -144,20 +181,24 @@ class RerankRetriever:
         self._depth = depth
         self._reporter = reporter
         self._label = label
+        self._weights = weights
         # Scores of (query text, chunk id): a second task asks for many of the first one's pairs again.
         self._known: dict[tuple[str, str], float] = {}
 
     def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
         """Rank the first stage's hits (or every candidate) with the cross-encoder."""
         first = self._first.run(queries, max(depth, self._depth), candidates)
-        top = {query: [hit.chunk for hit in hits] for query, hits in first.items()}
-        if candidates is None:
-            top = {query: chunks[: self._depth] for query, chunks in top.items()}
-        self._score([(queries[query], chunk) for query, chunks in top.items() for chunk in chunks])
-        found = {
-            query: {chunk: self._known[queries[query], chunk] for chunk in chunks} for query, chunks in top.items()
+        top = {query: hits if candidates is not None else hits[: self._depth] for query, hits in first.items()}
+        self._score([(queries[query], hit.chunk) for query, hits in top.items() for hit in hits])
+        return {
+            query: self._with_rest(self._scores(queries[query], top[query]), first[query], depth) for query in queries
         }
-        return {query: self._with_rest(found[query], first[query], depth) for query in queries}
+
+    def _scores(self, text: str, hits: Sequence[Hit]) -> dict[str, float]:
+        scores = [self._known.get((text, hit.chunk), 0.0) for hit in hits]
+        if self._weights is not None:
+            scores = fuse_reranked([hit.score for hit in hits], scores, self._weights).tolist()
+        return {hit.chunk: score for hit, score in zip(hits, scores, strict=True)}
 
     def _with_rest(self, scores: dict[str, float], first: list[Hit], depth: int) -> list[Hit]:
         reranked = rank(scores, len(scores))
@@ -166,21 +207,29 @@ class RerankRetriever:
         return [*reranked, *(Hit(chunk, floor - i) for i, chunk in enumerate(rest))][:depth]
 
     def _score(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Score the pairs that are not known yet, sorted by length over the whole of them: padding is what costs."""
-        import torch
+        """Score the pairs that are not known yet, unless nothing depends on their scores."""
+        if self._weights is not None and self._weights[1] == 0:
+            return
+        new = sorted(pair for pair in set(pairs) if pair not in self._known)
+        texts = [(query, self._texts[chunk]) for query, chunk in new]
+        scores = logits(self._model, texts, self._reporter, self._label).tolist()
+        self._known.update(zip(new, scores, strict=True))
 
-        # Logits in place of probabilities: near 1 these collide in float32.
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
-        new.sort(key=lambda pair: (-len(pair[0]) - len(self._texts[pair[1]]), pair))
-        slices = [new[i : i + 256] for i in range(0, len(new), 256)]
-        for part in self._reporter.track(slices, total=len(slices), label=self._label):
-            scores = self._model.predict(
-                [[query, self._texts[chunk]] for query, chunk in part],
-                batch_size=32,
-                show_progress_bar=False,
-                activation_fn=torch.nn.Identity(),
-            )
-            self._known.update((pair, float(score)) for pair, score in zip(part, scores, strict=True))
+
+def fuse_reranked(first: Sequence[float], reranked: Sequence[float], weights: Sequence[float]) -> NDArray[np.float32]:
+    """Weighted sum of a first stage's and a reranker's scores of one query's candidates, both z-normalised over them.
+
+    Args:
+        first: The first stage's scores, shape (n_candidates,).
+        reranked: The reranker's.
+        weights: Of the two.
+
+    >>> fuse_reranked([3.0, 2.0, 1.0], [10.0, 30.0, 20.0], [0.0, 1.0]).argsort().tolist()
+    [0, 2, 1]
+    """
+    if not len(first):
+        return np.zeros(0, dtype=np.float32)
+    return ZScores([np.asarray(row, dtype=np.float32) for row in (first, reranked)]).fused(weights)
 
 
 def open_retriever(
@@ -203,7 +252,7 @@ def open_retriever(
     model = open_cross_encoder(folder, reranker, f"model_specs/{spec.reranker}.yaml")
     first = open_retriever(project, domain, spec.retriever, chunks, reporter)
     texts = {chunk.id: chunk.full_text for chunk in chunks}
-    return RerankRetriever(first, model, texts, spec.depth, reporter, f"{name}: reranking")
+    return RerankRetriever(first, model, texts, spec.depth, reporter, f"{name}: reranking", spec.weights)
 
 
 def open_scorer(

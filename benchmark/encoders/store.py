@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
-from benchmark.encoders.adapter import AdaptedEncoder
+from benchmark.encoders.adapter import DerivedEncoder
 from benchmark.encoders.dense import Encoder, Role
 from benchmark.files import hash_json, write_bytes
 from benchmark.project import Domain
@@ -19,7 +19,7 @@ def document_vectors(
 ) -> NDArray[np.float32]:
     """Unit vectors of a corpus, from `results/<domain>/vectors` where this encoder has seen these texts before.
 
-    An adapter's are made of its base's, which are not encoded again.
+    An adapter's, and those that are cut from an API's, are made of the base's, which are not encoded again.
 
     Returns:
         Shape (n_chunks, n_dimensions), float32, in the order of the chunks.
@@ -42,7 +42,7 @@ def query_vectors(
 def _vectors(
     domain: Domain, encoder: Encoder, texts: Sequence[str], role: Role, what: str, reporter: Reporter
 ) -> NDArray[np.float32]:
-    if isinstance(encoder, AdaptedEncoder):
+    if isinstance(encoder, DerivedEncoder):
         return encoder.adapt(_vectors(domain, encoder.base, texts, role, what, reporter), role)
     word = "" if role == "document" else f"{role}-"
     name = f"{encoder.fingerprint[:20]}-{word}{hash_json(list(texts))[:20]}.npy"

@@ -124,8 +124,16 @@ def run_mteb(model: Any, task: Any) -> dict[str, float]:
     return scores
 
 
-def evaluate_all(evaluator: Evaluator, names: Sequence[str], reporter: Reporter) -> list[Outcome]:
+def evaluate_all(
+    evaluator: Evaluator, names: Sequence[str], reporter: Reporter, general: Sequence[Evaluator] = ()
+) -> list[Outcome]:
     """Evaluate every spec; one that fails does not lose the others.
+
+    Args:
+        evaluator: The domain's.
+        names: The specs.
+        reporter: Where it is told that one failed.
+        general: Those of general sets, on which only retrieval is measured.
 
     Raises:
         BenchError: At the end, with the mistakes of every spec that failed.
@@ -135,6 +143,8 @@ def evaluate_all(evaluator: Evaluator, names: Sequence[str], reporter: Reporter)
     for name in names:
         try:
             outcomes += evaluator.evaluate(name)
+            for other in general:
+                outcomes += other.evaluate(name, ["retrieval"])
         except BenchError as error:
             problems.absorb(error)
             reporter.note(f"{name}: failed ({error.problems[0]}); the others go on")

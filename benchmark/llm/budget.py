@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from typing import NamedTuple
 
-from benchmark.llm.model import Answer, ChatRequest, Failure, Price
+from benchmark.llm.model import Answer, Failure, Price, Request, Result
 from benchmark.specs import Budget
 
 _BYTES_A_TOKEN = 4
@@ -23,10 +23,9 @@ def tokens_of(text: str) -> int:
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_A_TOKEN)
 
 
-def input_tokens_of(request: ChatRequest) -> int:
-    """About how many tokens an endpoint reads for a request: its messages and, where there is one, its form."""
-    texts = [message.content for message in request.messages] + [request.prefill]
-    return sum(tokens_of(text) for text in texts) + (tokens_of(request.form.schema) if request.form else 0)
+def input_tokens_of(request: Request) -> int:
+    """About how many tokens an endpoint reads for a request."""
+    return sum(tokens_of(text) for text in request.texts)
 
 
 class Spent(NamedTuple):
@@ -82,7 +81,7 @@ class Paid(NamedTuple):
     output_tokens: int = 0
 
 
-def cost_of(request: ChatRequest, result: Answer | Failure) -> Spent:
+def cost_of(request: Request, result: Result) -> Spent:
     """What one request has cost, with the tries that were lost before its result.
 
     Counts that the endpoint does not tell are estimated from the texts. Nobody knows how much a lost answer had: as
@@ -123,7 +122,7 @@ class BudgetMeter:
     def __init__(self, budget: Budget | None, price: Price, spent: Spent, paid: Paid = Paid()) -> None:  # noqa: B008
         self._budget, self._price, self._paid = budget, price, paid
         self._spent, self._under_way_most = spent, NOTHING
-        self._under_way: Counter[ChatRequest] = Counter()
+        self._under_way: Counter[Request] = Counter()
         self._refused = 0
         self._lock = threading.Lock()
 
@@ -139,7 +138,7 @@ class BudgetMeter:
         with self._lock:
             return self._refused
 
-    def reserve(self, request: ChatRequest) -> bool:
+    def reserve(self, request: Request) -> bool:
         """Whether the request may start; if so, its largest cost is set aside until `settle`."""
         with self._lock:
             under_way = self._under_way_most.plus(_most(request))
@@ -150,7 +149,7 @@ class BudgetMeter:
             self._under_way[request] += 1
             return True
 
-    def settle(self, request: ChatRequest, result: Answer | Failure) -> None:
+    def settle(self, request: Request, result: Result) -> None:
         """The request has ended; one that was never let through (sent by an earlier run) counts all the same."""
         with self._lock:
             if self._under_way[request]:
@@ -188,6 +187,6 @@ class BudgetMeter:
         return paid.usd + rest
 
 
-def _most(request: ChatRequest) -> Spent:
+def _most(request: Request) -> Spent:
     """What a request costs at most, as far as its length tells."""
     return Spent(1, input_tokens_of(request), request.max_tokens)

@@ -1,13 +1,15 @@
 """Any OpenAI-compatible chat endpoint, through the `openai` package: concurrent, patient, quick to say what is wrong."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 
 from benchmark.files import hash_json
-from benchmark.llm.model import UNLIMITED, Answered, ChatRequest, Meter, Price
+from benchmark.llm.connection import Connection
+from benchmark.llm.model import UNLIMITED, A, Answered, ChatRequest, Done, Meter, Price, Q
 from benchmark.llm.running import Run
 from benchmark.llm.transport import Transport
-from benchmark.specs import Endpoint
+from benchmark.specs import Endpoint, Remote
 
 
 class EndpointLanguageModel:
@@ -51,16 +53,29 @@ class EndpointLanguageModel:
         """
         if not requests:
             return
-        self._transport.read_key()
-        run = Run(self._spec, self._transport, requests, meter)
-        thread = threading.Thread(target=run.work, name="llm", daemon=True)
-        thread.start()
-        try:
-            while (item := run.results.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                run.taken()
-                yield item
-        finally:
-            run.stop()
-            thread.join()
+        with closing(ask_all(self._transport, self._spec, requests, meter)) as results:
+            for place, result in results:
+                yield Answered(place, result)
+
+
+def ask_all(
+    connection: Connection[Q, A], spec: Remote, requests: Sequence[Q], meter: Meter = UNLIMITED
+) -> Generator[Done[A], None, None]:
+    """Ask as `EndpointLanguageModel` does, whatever the kind of request.
+
+    Raises:
+        BenchError: As there.
+    """
+    connection.read_key()
+    run = Run(spec, connection, requests, meter)
+    thread = threading.Thread(target=run.work, name="llm", daemon=True)
+    thread.start()
+    try:
+        while (item := run.results.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            run.taken()
+            yield item
+    finally:
+        run.stop()
+        thread.join()

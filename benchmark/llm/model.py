@@ -5,7 +5,7 @@ Whoever asks keeps each answer as it arrives (`benchmark.llm.journal`), so that 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.files import Json, hash_json
 from benchmark.llm.forms import Form
@@ -44,6 +44,12 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     form: Form | None = None
     sample: int = 0
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that an endpoint reads: the messages and, where there is one, the form."""
+        contents = (message.content for message in self.messages)
+        return (*contents, self.prefill, *([self.form.schema] if self.form else []))
 
     def key(self, identity: str) -> str:
         """sha256 over everything that can change the answer, the model included (hex)."""
@@ -124,24 +130,65 @@ class Price(NamedTuple):
         return (input_tokens * self.usd_per_million_input + output_tokens * self.usd_per_million_output) / 1e6
 
 
+class Request(Protocol):
+    """What is sent to an endpoint, as far as its cost goes; hashable."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that the endpoint reads."""
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens it may write."""
+
+
+class Result(Protocol):
+    """What came back, as far as its cost goes: a dataclass, with counts as in `Answer`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Tokens read."""
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens written."""
+
+    @property
+    def lost(self) -> int:
+        """Tries before it that may have been paid for and brought nothing."""
+
+
+Q = TypeVar("Q", bound=Request)
+A = TypeVar("A", bound=Result)
+
+
+class Done(NamedTuple, Generic[A]):
+    """The result for the request at a position of the sequence that was asked."""
+
+    place: int
+    result: A | Failure
+
+
 class Meter(Protocol):
     """Decides whether a request may start, and learns what it did cost; safe to call from several threads."""
 
-    def reserve(self, request: ChatRequest) -> bool:
+    def reserve(self, request: Request) -> bool:
         """Whether the request may start; if so, its largest cost is set aside until `settle`."""
 
-    def settle(self, request: ChatRequest, result: Answer | Failure) -> None:
+    def settle(self, request: Request, result: Result) -> None:
         """The request has ended: what was set aside becomes what it did cost."""
 
 
 class Unlimited:
     """A meter that lets everything through."""
 
-    def reserve(self, request: ChatRequest) -> bool:
+    def reserve(self, request: Request) -> bool:
         """Always."""
         return True
 
-    def settle(self, request: ChatRequest, result: Answer | Failure) -> None:
+    def settle(self, request: Request, result: Result) -> None:
         """Nothing is kept."""
 
 

@@ -11,13 +11,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic
 
 from benchmark.errors import BenchError
+from benchmark.llm.connection import Connection, TroubleError
 from benchmark.llm.limits import Limiter, backoff
-from benchmark.llm.model import Answer, Answered, ChatRequest, Failure, Meter
-from benchmark.llm.transport import Transport, TroubleError
-from benchmark.specs import Endpoint
+from benchmark.llm.model import A, Done, Failure, Meter, Q
+from benchmark.specs import Remote
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -59,15 +59,15 @@ class _Effort:
         return Failure(reason, tokens, tokens, self.lost)
 
 
-class Run:
+class Run(Generic[Q, A]):
     """One sequence of requests on its way; `work` is the whole life of a thread.
 
     Attributes:
         results: What has come back, for the caller's thread; an error, if any, comes last, then None.
     """
 
-    def __init__(self, spec: Endpoint, transport: Transport, requests: Sequence[ChatRequest], meter: Meter) -> None:
-        self.results: SimpleQueue[Answered | BaseException | None] = SimpleQueue()
+    def __init__(self, spec: Remote, transport: Connection[Q, A], requests: Sequence[Q], meter: Meter) -> None:
+        self.results: SimpleQueue[Done[A] | BaseException | None] = SimpleQueue()
         self._spec, self._transport, self._requests, self._meter = spec, transport, requests, meter
         self._draws = random.Random()  # noqa: S311 (it only spreads retries over time)
         self._started = threading.Event()
@@ -159,14 +159,14 @@ class Run:
         self._reserved.add(place)
         return True
 
-    def _settle(self, place: int, result: Answer | Failure) -> None:
+    def _settle(self, place: int, result: A | Failure) -> None:
         self._reserved.remove(place)
         self._meter.settle(self._requests[place], result)
 
     async def _one(self, place: int, decreases: int, first: bool = False) -> None:
         """Bring one request, which has a place of the limiter, to its end; the meter learns of it in any case."""
         effort = _Effort(self._loop.time())
-        result: Answer | Failure | None = None
+        result: A | Failure | None = None
         try:
             result = await self._persist(self._requests[place], effort, decreases, first)
         except BenchError as error:
@@ -174,9 +174,9 @@ class Run:
         finally:
             self._settle(place, result or effort.failure("stopped"))
         if result is not None:
-            self.results.put(Answered(place, result))
+            self.results.put(Done(place, result))
 
-    async def _persist(self, request: ChatRequest, effort: _Effort, decreases: int, first: bool) -> Answer | Failure:
+    async def _persist(self, request: Q, effort: _Effort, decreases: int, first: bool) -> A | Failure:
         """Try until there is an answer, or no more tries or time.
 
         Raises:
@@ -194,10 +194,10 @@ class Run:
         except TimeoutError:
             return self._out_of_time(effort, first)
         self._lost = 0
-        self._transport.proven = self._transport.proven or isinstance(result, Answer)
+        self._transport.proven = self._transport.proven or not isinstance(result, Failure)
         return replace(result, lost=effort.lost)
 
-    async def _try(self, request: ChatRequest, effort: _Effort, decreases: int) -> Answer | Failure | None:
+    async def _try(self, request: Q, effort: _Effort, decreases: int) -> A | Failure | None:
         """One try, with a place of the limiter, which is given back; None: it met trouble, noted in the effort."""
         effort.begin()
         try:

@@ -1,15 +1,14 @@
 """The leaderboard as data: per-query scores, means and comparisons, to and from JSON."""
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any
 
 from benchmark.errors import BenchError
 from benchmark.files import Json
+from benchmark.reporting.general import General
 from benchmark.reporting.metrics import Metric, metrics_for
+from benchmark.reporting.systems import System
 from benchmark.specs import BenchmarkSpec
 from benchmark.stats import Verdict
 
@@ -37,20 +36,6 @@ class Settings:
     def of(cls, benchmark: BenchmarkSpec) -> "Settings":
         """The settings of a benchmark file."""
         return cls(**{field.name: getattr(benchmark, field.name) for field in fields(cls)})
-
-
-@dataclass(frozen=True)
-class System:
-    """One compared model spec: what it is, and the hash of everything that changes its rankings."""
-
-    name: str
-    kind: str
-    description: str
-    licence: str
-    parameters: int | None
-    dimensions: int | None
-    tuned_from: str | None
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -129,6 +114,9 @@ class Leaderboard:
         scores: Full-precision scores for each query.
         means: For each task, metric, group and system.
         comparisons: The same for every system but the baseline.
+        general: Everyday knowledge beside the domain; None where none was measured.
+        tuning: Systems against the models that they were tuned from, where that is not the baseline; a family for
+            Holm's correction.
     """
 
     domain: str
@@ -142,6 +130,8 @@ class Leaderboard:
     scores: Scores
     means: tuple[Mean, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    general: General | None = None
+    tuning: tuple[Comparison, ...] = ()
 
     @property
     def main(self) -> Metric:
@@ -202,10 +192,12 @@ class Leaderboard:
             "testset": self.testset,
             "settings": asdict(self.settings),
             "metrics": [str(metric) for metric in self.metrics],
-            "systems": [asdict(system) for system in self.systems],
+            "systems": [system.to_json() for system in self.systems],
             "queries": [asdict(query) for query in self.queries],
             "means": [_row(mean) for mean in self.means],
             "comparisons": [_row(comparison) for comparison in self.comparisons],
+            **({"tuning": [_row(comparison) for comparison in self.tuning]} if self.tuning else {}),
+            **({"general": self.general.to_json()} if self.general else {}),
             "scores": {
                 task: {name: {str(metric): row for metric, row in rows.items()} for name, rows in systems.items()}
                 for task, systems in self.scores.items()
@@ -235,12 +227,14 @@ class Leaderboard:
                 **value,
                 "settings": Settings(**value["settings"]),
                 "metrics": tuple(Metric.parse(text) for text in value["metrics"]),
-                "systems": tuple(System(**row) for row in value["systems"]),
+                "systems": tuple(System.from_json(row) for row in value["systems"]),
                 "queries": tuple(Question(**row) for row in value["queries"]),
                 "scores": {
                     task: {name: {Metric.parse(m): row for m, row in rows.items()} for name, rows in systems.items()}
                     for task, systems in value["scores"].items()
                 },
+                "tuning": tuple(Comparison(**_unrow(row)) for row in value.get("tuning", [])),
+                "general": General.from_json(value["general"]) if "general" in value else None,
             }
         )
         return replace(
@@ -264,6 +258,8 @@ class Leaderboard:
                         raise BenchError(f"{where}: {task}, {system.name}, {metric}: {n} scores are expected")
                     if not all(isinstance(score, (int, float)) and 0 <= score <= 1 for score in row):
                         raise BenchError(f"{where}: {task}, {system.name}, {metric}: a score lies outside 0..1")
+        if self.general is not None:
+            self.general.check_scores([system.name for system in self.systems], where)
 
 
 def _row(record: Mean | Comparison) -> Json:
@@ -272,29 +268,3 @@ def _row(record: Mean | Comparison) -> Json:
 
 def _unrow(row: Json) -> Json:
     return {**row, "metric": Metric.parse(row["metric"])}
-
-
-def dump_compact(value: Any, indent: int = 0) -> str:
-    """JSON for people and for diffs: a list or object without further ones inside stands in one line.
-
-    Raises:
-        ValueError: A number is NaN or infinite.
-    """
-    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    if not any(isinstance(part, (dict, list)) for part in inner):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    pad = "  " * (indent + 1)
-    if isinstance(value, dict):
-        parts = [f"{pad}{json.dumps(k, ensure_ascii=False)}: {dump_compact(v, indent + 1)}" for k, v in value.items()]
-        opening, closing = "{", "}"
-    else:
-        parts = [pad + dump_compact(part, indent + 1) for part in value]
-        opening, closing = "[", "]"
-    return opening + "\n" + ",\n".join(parts) + "\n" + "  " * indent + closing
-
-
-def close(left: object, right: object) -> bool:
-    """Whether two figures agree up to the last digits (sums differ there between processors)."""
-    if isinstance(left, float) and isinstance(right, float):
-        return math.isclose(left, right, rel_tol=0.0, abs_tol=1e-9)
-    return left == right

@@ -4,7 +4,10 @@ Families for Holm's correction, one for each task:
 
 1. the headline: the main metric over all queries, every system against the baseline;
 2. each other metric over all queries: a family of its own, every system;
-3. each metric by category: one family, every system in every category.
+3. each metric by category: one family, every system in every category;
+4. the main metric over all queries, every system that was tuned from another one than the baseline against that one.
+
+General sets have families of their own (`benchmark.reporting.forgetting`).
 
 A verdict of `better` or `worse` needs a corrected p under alpha.
 """
@@ -15,6 +18,8 @@ from dataclasses import replace
 import numpy as np
 
 from benchmark.reporting.board import TASKS, Comparison, Leaderboard, Mean
+from benchmark.reporting.compact import ends, kept
+from benchmark.reporting.forgetting import with_forgetting
 from benchmark.reporting.metrics import Metric
 from benchmark.stats import (
     Floats,
@@ -28,8 +33,6 @@ from benchmark.stats import (
     sign_flip_tests,
     verdict,
 )
-
-_DIGITS = 12  # beyond these a sum depends on the order of its terms, and so on the processor
 
 
 def with_statistics(board: Leaderboard) -> Leaderboard:
@@ -47,7 +50,10 @@ def with_statistics(board: Leaderboard) -> Leaderboard:
             means += group_means
             found += group_comparisons
         comparisons += _corrected(found, board.settings.alpha)
-    return replace(board, means=tuple(means), comparisons=tuple(comparisons))
+    found = _corrected(list(_against_their_bases(board)), board.settings.alpha)
+    return with_forgetting(
+        replace(board, means=tuple(means), comparisons=tuple(comparisons), tuning=tuple(found)),
+    )
 
 
 def _groups(board: Leaderboard) -> Iterator[tuple[str | None, list[int]]]:
@@ -75,7 +81,7 @@ def _group(
     intervals = bootstrap_intervals(np.hstack([values, gaps]), resamples=settings.bootstrap, seed=settings.seed)
     p_values = sign_flip_tests(gaps, permutations=settings.permutations, seed=settings.seed)
     means = [
-        Mean(task, metric, category, name, len(rows), _kept(mean(values[:, place])), *_ends(intervals[place]))
+        Mean(task, metric, category, name, len(rows), kept(mean(values[:, place])), *ends(intervals[place]))
         for place, (metric, name) in enumerate(columns)
     ]
     comparisons = [
@@ -96,7 +102,7 @@ def _comparison(
 ) -> Comparison:
     metric, system = key
     detectable = minimum_detectable(gaps, alpha=alpha)
-    low, high = _ends(interval)
+    low, high = ends(interval)
     wins, losses, ties = counts(gaps)
     return Comparison(
         task=task,
@@ -104,25 +110,31 @@ def _comparison(
         category=category,
         system=system,
         n=len(gaps),
-        difference=_kept(mean(gaps)),
+        difference=kept(mean(gaps)),
         low=low,
         high=high,
-        p=_kept(p),
-        corrected_p=_kept(p),
+        p=kept(p),
+        corrected_p=kept(p),
         verdict="not shown",
         wins=wins,
         losses=losses,
         ties=ties,
-        detectable=None if detectable is None else _kept(detectable),
+        detectable=None if detectable is None else kept(detectable),
     )
 
 
-def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (_kept(interval.low), _kept(interval.high))
-
-
-def _kept(value: float) -> float:
-    return round(value, _DIGITS) + 0.0  # + 0.0: no negative zero
+def _against_their_bases(board: Leaderboard) -> Iterator[Comparison]:
+    """Tuned systems against what they were tuned from, where that was measured and is not the baseline."""
+    names = {system.name for system in board.systems}
+    scores, settings = board.scores[TASKS[0]], board.settings
+    for system in board.systems[1:]:
+        base = system.tuned_from
+        if system.choice is None or base not in names or base in {None, board.baseline.name, system.name}:
+            continue
+        gaps = differences(np.asarray(scores[system.name][board.main]), np.asarray(scores[base][board.main]))
+        interval = bootstrap_intervals(gaps, resamples=settings.bootstrap, seed=settings.seed)[0]
+        p = sign_flip_tests(gaps, permutations=settings.permutations, seed=settings.seed)[0]
+        yield _comparison(TASKS[0], (board.main, system.name), None, gaps, interval, p, settings.alpha)
 
 
 def _corrected(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
@@ -134,5 +146,5 @@ def _corrected(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
     for places in families.values():
         for place, p in zip(places, holm([comparisons[place].p for place in places]), strict=True):
             row = comparisons[place]
-            done[place] = replace(row, corrected_p=_kept(p), verdict=verdict(row.difference, p, alpha))
+            done[place] = replace(row, corrected_p=kept(p), verdict=verdict(row.difference, p, alpha))
     return done

@@ -1,6 +1,6 @@
 """What the leaderboard is made from: finished runs of the present test set, refused where they are anything else."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.errors import BenchError, Problems
@@ -8,8 +8,10 @@ from benchmark.files import Json, hash_file, hash_json, read_json, shown
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
 from benchmark.records import Run, TestSet, read_testset
-from benchmark.reporting.board import TASKS, Scores, System
-from benchmark.reporting.metrics import Metric
+from benchmark.reporting.board import TASKS, Scores
+from benchmark.reporting.general import METRIC, General, GeneralSet
+from benchmark.reporting.metrics import Metric, score_run
+from benchmark.reporting.systems import Choice, System
 from benchmark.runs import read_run
 from benchmark.specs import BenchmarkSpec, HybridRun, ModelSpec
 
@@ -33,20 +35,25 @@ class Evaluated:
         return {query.id: self.testset.qrels[query.id] for query in self.testset.queries}
 
 
-def read_evaluated(domain: Domain, benchmark: BenchmarkSpec) -> Evaluated:
+def read_evaluated(domain: Domain, benchmark: BenchmarkSpec, tasks: Sequence[str] = TASKS) -> Evaluated:
     """Read the test set and every compared spec's runs.
+
+    Args:
+        domain: Whose.
+        benchmark: Names the specs and the depth.
+        tasks: Which tasks there must be runs of.
 
     Raises:
         BenchError: The test set or a run is missing, unfinished, edited, or was made on another test set, with
             another depth or with another model than its sister run; all of them at once.
     """
-    manifest = _testset_manifest(domain)
+    manifest = _testset_manifest(domain, benchmark)
     testset = read_testset(domain.testset)
     if not testset.queries:
         raise BenchError(f"{shown(domain.testset)}: has no answerable question, so there is nothing to measure")
     with Problems() as problems:
         manifests = {
-            task: dict(_manifests(domain, task, benchmark, problems)) for task in TASKS
+            task: dict(_manifests(domain, task, benchmark, problems)) for task in tasks
         }  # fmt: skip
     same = (hash_json(manifest["outputs"]), manifest["fingerprint"])
     with Problems() as problems:
@@ -56,14 +63,66 @@ def read_evaluated(domain: Domain, benchmark: BenchmarkSpec) -> Evaluated:
         _check_sisters(domain, manifests, problems)
     queries = {query.id for query in testset.queries}
     with Problems() as problems:
-        runs = {task: {spec: _run(domain, task, spec, queries, problems) for spec in manifests[task]} for task in TASKS}
+        runs = {task: {spec: _run(domain, task, spec, queries, problems) for spec in manifests[task]} for task in tasks}
     return Evaluated(testset, same[0], runs, manifests)
 
 
-def _testset_manifest(domain: Domain) -> Json:
+def read_general(project: Project, domain: Domain, benchmark: BenchmarkSpec, evaluated: Evaluated) -> General | None:
+    """Read the retrieval runs on the benchmark's general sets, and score them.
+
+    Args:
+        project: Has the general domains.
+        domain: The domain that they stand beside.
+        benchmark: Names them, and the margin.
+        evaluated: The domain's own runs; the models must be the same.
+
+    Returns:
+        Scores without statistics; None where the benchmark file names no general set.
+
+    Raises:
+        BenchError: As `read_evaluated`, or a run was made with another model than the domain's.
+    """
+    if not benchmark.general:
+        return None
+    sets: list[GeneralSet] = []
+    with Problems() as problems:
+        for name in benchmark.general:
+            try:
+                sets.append(_general_set(project.domain(name), domain, benchmark, evaluated))
+            except BenchError as error:
+                problems.absorb(error)
+    return General(benchmark.margin, tuple(sets))
+
+
+def _general_set(general: Domain, domain: Domain, benchmark: BenchmarkSpec, evaluated: Evaluated) -> GeneralSet:
+    task = TASKS[0]
+    found = read_evaluated(general, benchmark, [task])
+    own = evaluated.manifests[task]
+    with Problems() as problems:
+        for spec, manifest in found.manifests[task].items():
+            if manifest["facts"].get("model") != own[spec]["facts"].get("model"):
+                problems.add(
+                    f"{shown(general.run(task, spec))}: was made with another model than {domain.name}'s; {_AGAIN}"
+                )
+    scores = {
+        spec: {METRIC: score_run(run, found.qrels, [METRIC], top_k=benchmark.top_k)[METRIC].tolist()}
+        for spec, run in found.runs[task].items()
+    }
+    check_agreement(general, found, {task: scores}, benchmark.top_k)
+    return GeneralSet(
+        name=general.name,
+        title=general.spec.title,
+        testset=found.testset_hash,
+        queries=tuple(query.id for query in found.testset.queries),
+        scores={spec: columns[METRIC] for spec, columns in scores.items()},
+    )
+
+
+def _testset_manifest(domain: Domain, benchmark: BenchmarkSpec) -> Json:
     path = domain.testset / MANIFEST
     if not path.is_file():
-        raise BenchError(f"{shown(domain.testset)}: no test set; make it with: domainbench ingest")
+        command = "ingest" if domain.name in benchmark.domains else "evaluate"
+        raise BenchError(f"{shown(domain.testset)}: no test set; make it with: domainbench {command}")
     return read_json(path)
 
 
@@ -94,7 +153,7 @@ def _check_manifest(
 
 def _check_sisters(domain: Domain, manifests: Mapping[str, Mapping[str, Json]], problems: Problems) -> None:
     """A model that was tuned anew between its two runs would stand in the tables as one system."""
-    first, *others = TASKS
+    first, *others = manifests
     for spec, manifest in manifests[first].items():
         for task in others:
             if manifests[task][spec].get("facts", {}).get("model") != manifest.get("facts", {}).get("model"):
@@ -127,8 +186,8 @@ def check_agreement(domain: Domain, evaluated: Evaluated, scores: Scores, top_k:
         BenchError: A score differs by more than the rounding; all of them at once.
     """
     with Problems() as problems:
-        for task in TASKS:
-            for spec, manifest in evaluated.manifests[task].items():
+        for task, manifests in evaluated.manifests.items():
+            for spec, manifest in manifests.items():
                 reported = manifest["facts"].get("scores", {})
                 run = evaluated.runs[task][spec]
                 answered = [bool(run.get(query)) for query in evaluated.qrels]
@@ -180,18 +239,31 @@ def read_systems(project: Project, benchmark: BenchmarkSpec, evaluated: Evaluate
                     dimensions=spec.dimensions,
                     tuned_from=origin,
                     fingerprint=str(evaluated.manifests[TASKS[0]][name]["facts"].get("model", "")),
+                    choice=_choice(name, spec),
                 )
             )
     return tuple(systems)
 
 
 def _tuned_from(name: str, spec: ModelSpec, benchmark: BenchmarkSpec) -> str | None:
-    """The base of a spec that a training run of this project made."""
+    """What a spec that a training run of this project made would be without it: its base, or its first stage."""
     for run in benchmark.finetune:
         if name in run.emits and not isinstance(run, HybridRun):
-            return run.base
+            return spec.retriever or run.base
     base = spec.provenance.get("base")
     return base if isinstance(base, str) and (spec.path or spec.adapter) else None
+
+
+def _choice(name: str, spec: ModelSpec) -> Choice | None:
+    """What the development split chose in the run that made a spec, if its provenance says so."""
+    facts = spec.provenance.get("facts")
+    found = spec.provenance.get("choice") or (facts.get("choice") if isinstance(facts, dict) else None)
+    if not isinstance(found, dict):
+        return None
+    chosen, share, why = (found.get(key) for key in ("chosen", "share", "why"))
+    if not isinstance(chosen, str) or not isinstance(share, int | float) or not isinstance(why, str):
+        return None
+    return Choice(str(spec.provenance.get("run", name)), chosen, float(share), why)
 
 
 def _kind(spec: ModelSpec, origin: str | None) -> str:

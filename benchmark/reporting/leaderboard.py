@@ -8,21 +8,15 @@ from benchmark.console import Reporter
 from benchmark.errors import Problems
 from benchmark.files import read_json, read_text, shown, write_text
 from benchmark.project import Domain, Project
-from benchmark.reporting.board import (
-    TASKS,
-    Comparison,
-    Leaderboard,
-    Mean,
-    Question,
-    Scores,
-    Settings,
-    close,
-    dump_compact,
-)
+from benchmark.reporting.board import TASKS, Comparison, Leaderboard, Mean, Question, Scores, Settings
+from benchmark.reporting.compact import close, dump_compact
 from benchmark.reporting.compare import with_statistics
-from benchmark.reporting.inputs import Evaluated, check_agreement, read_evaluated, read_systems
+from benchmark.reporting.general import General, GeneralRow
+from benchmark.reporting.inputs import Evaluated, check_agreement, read_evaluated, read_general, read_systems
 from benchmark.reporting.metrics import metrics_for, score_run
-from benchmark.reporting.render import leaderboard_csv, leaderboard_markdown, sentence
+from benchmark.reporting.pages import leaderboard_csv, leaderboard_markdown
+from benchmark.reporting.render import sentence
+from benchmark.reporting.verdicts import verdict_sentence
 from benchmark.specs import BenchmarkSpec
 
 NAME = "leaderboard"
@@ -71,6 +65,7 @@ def _scored(
         systems=systems,
         queries=tuple(Question(query.id, query.category) for query in evaluated.testset.queries),
         scores=scores,
+        general=read_general(project, domain, benchmark, evaluated),
     )
 
 
@@ -98,10 +93,13 @@ def read_leaderboard(domain: Domain) -> Leaderboard:
 # --- checking what was committed ------------------------------------------------------------------------------------
 
 
-def check_leaderboard(domain: Domain, benchmark: BenchmarkSpec) -> None:
+def check_leaderboard(domain: Domain, benchmark: BenchmarkSpec) -> Leaderboard:
     """Derive every statistic and the other files anew from the per-query scores in `leaderboard.json`.
 
     Needs no run and no model, so it works in a clean checkout.
+
+    Returns:
+        The leaderboard, as it was derived.
 
     Raises:
         BenchError: One line for each difference: a figure, a setting, a line of `leaderboard.md` or `.csv`, or a
@@ -124,6 +122,7 @@ def check_leaderboard(domain: Domain, benchmark: BenchmarkSpec) -> None:
             problems.add(
                 f"{where}: and {len(found) - _AT_MOST} more differences; make it anew: domainbench leaderboard"
             )
+    return derived
 
 
 def _other_settings(stored: Leaderboard, benchmark: BenchmarkSpec) -> Iterator[str]:
@@ -136,14 +135,36 @@ def _other_settings(stored: Leaderboard, benchmark: BenchmarkSpec) -> Iterator[s
         yield f"compares {', '.join(names)}; the benchmark file says {', '.join(benchmark.compared)}"
     if stored.metrics != metrics_for(benchmark.main_metric, benchmark.top_k):
         yield f"its metrics are {', '.join(map(str, stored.metrics))}, not those of the benchmark file"
+    sets = [one.name for one in stored.general.sets] if stored.general else []
+    if sets != benchmark.general:
+        yield f"has general sets {_listed(sets)}; the benchmark file says {_listed(benchmark.general)}"
+    elif stored.general is not None and stored.general.margin != benchmark.margin:
+        yield f"made with margin {stored.general.margin!r}, the benchmark file says {benchmark.margin!r}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _other_figures(stored: Leaderboard, derived: Leaderboard) -> Iterator[str]:
     yield from _other_rows(stored.means, derived.means)
     yield from _other_rows(stored.comparisons, derived.comparisons)
+    yield from _other_rows(stored.tuning, derived.tuning)
+    if stored.general is not None and derived.general is not None:
+        yield from _other_general(stored.general, derived.general)
 
 
-def _other_rows(stored: Sequence[Mean | Comparison], derived: Sequence[Mean | Comparison]) -> Iterator[str]:
+def _other_general(stored: General, derived: General) -> Iterator[str]:
+    yield from _other_rows(stored.rows, derived.rows)
+    for name, verdict in derived.verdicts.items():
+        if stored.verdicts.get(name) != verdict:
+            yield f"{name}: the verdict is {stored.verdicts.get(name)}, its scores give {verdict}"
+
+
+_Rows = Sequence[Mean | Comparison] | Sequence[GeneralRow]
+
+
+def _other_rows(stored: _Rows, derived: _Rows) -> Iterator[str]:
     if len(stored) != len(derived):
         yield f"has {len(stored)} rows where its scores give {len(derived)}"
         return
@@ -151,8 +172,13 @@ def _other_rows(stored: Sequence[Mean | Comparison], derived: Sequence[Mean | Co
         for key in (field.name for field in fields(new)):
             value = getattr(new, key)
             if not close(getattr(old, key), value):
-                place = f"{new.task}, {new.system}, {new.metric}, {new.category or 'overall'}"
-                yield f"{place}: {key} is {getattr(old, key)}, its scores give {value}"
+                yield f"{_place(new)}: {key} is {getattr(old, key)}, its scores give {value}"
+
+
+def _place(row: Mean | Comparison | GeneralRow) -> str:
+    if isinstance(row, GeneralRow):
+        return f"general sets, {row.system}, {row.group or 'together'}"
+    return f"{row.task}, {row.system}, {row.metric}, {row.category or 'overall'}"
 
 
 def _other_lines(path: Path, text: str) -> Iterator[str]:
@@ -173,5 +199,6 @@ def _other_report(domain: Domain, derived: Leaderboard) -> Iterator[str]:
         return
     text = read_text(path)
     for system in derived.systems[1:]:
-        if sentence(derived, system.name) not in text:
+        said = [sentence(derived, system.name), *([verdict_sentence(derived, system.name)] if derived.general else [])]
+        if not all(words in text for words in said):
             yield f"{shown(path)}: its verdict on '{system.name}' is not the leaderboard's; make it anew: domainbench leaderboard"

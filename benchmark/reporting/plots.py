@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 from benchmark.escape import one_line
 from benchmark.files import replacing
 from benchmark.pages import BLUE, GREEN, GREY, LOOK, ORANGE
-from benchmark.reporting.board import FEW, Comparison, Leaderboard, Mean, System
+from benchmark.reporting.board import FEW, Comparison, Leaderboard, Mean
+from benchmark.reporting.general import METRIC
+from benchmark.reporting.quadrants import draw_quadrants
+from benchmark.reporting.systems import System
 from benchmark.stats import counts, mean
 
 _WIDTH = 8.0  # inches
@@ -56,6 +59,15 @@ def write_plots(board: Leaderboard, folder: Path) -> list[Plot]:
             ),
             (Plot("queries.png", f"Gain or loss in {label} of every question: {names}"), lambda: _queries(board)),
         ]
+    general = board.general
+    if general is not None and general.rows:
+        caption = (
+            f"Gain in {label} on the domain (n = {n}) against change in {METRIC.label} on general sets "
+            f"(n = {general.n}) with 95 % intervals"
+        )
+        drawings.append(
+            (Plot("forgetting.png", caption), lambda: draw_quadrants(_figure(5.4), board, general)),
+        )
     drawings += [
         (Plot("categories.png", f"{label} by category with 95 % intervals"), lambda: _categories(board)),
         (

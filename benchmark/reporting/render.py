@@ -1,13 +1,12 @@
-"""The leaderboard as Markdown and CSV. Rounding happens here and nowhere else."""
+"""Figures of the leaderboard in words and Markdown tables. Rounding happens here and nowhere else."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from benchmark.escape import code, csv_cell, md
-from benchmark.reporting.board import FEW, TASKS, Comparison, Leaderboard, Mean
+from benchmark.escape import code, md
+from benchmark.reporting.board import FEW, TASKS, Comparison, Leaderboard
+from benchmark.reporting.general import GeneralRow
 from benchmark.reporting.metrics import MEASURES, Metric
 
 MARK = "†"
@@ -71,15 +70,26 @@ def _verdict(row: Comparison | None) -> Markup:
     return Markup("not shown") if row.verdict == "not shown" else Markup("**{}**").format(row.verdict)
 
 
+def bold(word: str) -> Markup:
+    """A verdict that matters stands out; a blank one stays blank."""
+    return Markup("**{}**").format(word) if word not in {BLANK, "MARGINAL"} else md(word)
+
+
 def headline_table(board: Leaderboard, task: str) -> Markup:
-    """Each system on the main metric over all queries: score, difference, interval, corrected p, verdict."""
+    """Each system on the main metric over all queries: score, difference, interval, corrected p, verdict.
+
+    Where general sets were measured, retrieval has a last column: the verdict over them and the domain.
+    """
+    overall = board.general.verdicts if board.general is not None and task == TASKS[0] else None
     rows: list[list[object]] = []
     for system in board.ranked(task):
         row = board.comparison(task, system.name)
         rows.append(
             [system_cell(board, system.name), system.kind, number(board.mean(task, system.name).mean), *compared(row)]
         )
-    head = ["Model", "What it is", board.main.label, *COMPARED]
+        if overall is not None:
+            rows[-1].append(bold(overall.get(system.name, BLANK)))
+    head = ["Model", "What it is", board.main.label, *COMPARED, *(["Overall"] if overall is not None else [])]
     return table(head, rows, left=2)
 
 
@@ -122,7 +132,8 @@ def category_table(board: Leaderboard, task: str) -> Markup:
     return table(["Model", *(group(name, n) for name, n in board.categories.items())], rows)
 
 
-def _category_comparisons(board: Leaderboard, task: str, category: str) -> Markup:
+def category_comparisons(board: Leaderboard, task: str, category: str) -> Markup:
+    """Each system on the main metric in one category, with everything that the comparison found."""
     rows = [
         [
             system_cell(board, system.name),
@@ -147,8 +158,7 @@ def sentence(board: Leaderboard, name: str, task: str = TASKS[0]) -> Markup:
         raise KeyError(name)
     label, base = board.main.label, board.baseline
     before, after = board.mean(task, base.name).mean, board.mean(task, name).mean
-    span = f", 95 % interval {interval(row.low, row.high)}" if row.low is not None else ""
-    figures = f"({signed(row.difference)}{span}, n = {row.n}, corrected p = {p_value(row.corrected_p)})"
+    figures = figures_of(row)
     system = next(system for system in board.systems if system.name == name)
     if system.tuned_from == base.name:
         verb = {"better": "raised", "worse": "lowered", "not shown": "moved"}[row.verdict]
@@ -157,10 +167,17 @@ def sentence(board: Leaderboard, name: str, task: str = TASKS[0]) -> Markup:
         said = Markup("{} scores {} {} where the baseline {} scores {}").format(
             code(name), label, number(after), code(base.name), number(before)
         )
-    return said + Markup(" {}: **{}**.").format(figures, row.verdict) + _cannot_tell(row)
+    return said + Markup(" {}: **{}**.").format(figures, row.verdict) + cannot_tell(row)
 
 
-def _cannot_tell(row: Comparison) -> str:
+def figures_of(row: Comparison | GeneralRow) -> str:
+    """A comparison's figures in brackets."""
+    span = f", 95 % interval {interval(row.low, row.high)}" if row.low is not None else ""
+    return f"({signed(row.difference)}{span}, n = {row.n}, corrected p = {p_value(row.corrected_p)})"
+
+
+def cannot_tell(row: Comparison) -> str:
+    """What a comparison that shows nothing could have shown; empty for one that does."""
     if row.verdict != "not shown":
         return ""
     if row.detectable is None:
@@ -209,72 +226,7 @@ def legend(board: Leaderboard) -> Markup:
         f"- {MARK}: fewer than {FEW} questions: an example rather than a finding.",
         "- n: questions. A question for which nothing was retrieved scores 0 and stays in the mean. "
         "A blank cell: not enough data.",
+        *(["- Overall: the verdict over domain and general sets, see Forgetting."] if board.general else []),
         *(f"- {measure.label}{'@k' * measure.needs_cutoff}: {measure.meaning}." for measure in MEASURES.values()),
     ]
     return Markup("\n".join(lines))  # noqa: S704 (only our words, numbers and a code span)
-
-
-def leaderboard_markdown(board: Leaderboard) -> str:
-    """`leaderboard.md`."""
-    parts: list[str] = [
-        f"# Leaderboard: {md(board.title)}",
-        f"{questions_line(board)}. Main metric: {board.main.label}. Baseline: {code(board.baseline.name)}. "
-        f"Seed {board.settings.seed}.",
-        f"## Retrieval (`{board.task_names['retrieval']}`)",
-        headline_table(board, "retrieval"),
-        "### All metrics",
-        metric_table(board, "retrieval"),
-        "### By category",
-        category_table(board, "retrieval"),
-    ]
-    for category, n in board.categories.items():
-        parts += [f"#### {md(group(category, n))}", _category_comparisons(board, "retrieval", category)]
-    parts += [
-        f"## Reranking (`{board.task_names['reranking']}`)",
-        ceiling_line(board),
-        headline_table(board, "reranking"),
-        "### All metrics of reranking",
-        metric_table(board, "reranking"),
-        "### Reranking by category",
-        category_table(board, "reranking"),
-        "## How to read this",
-        legend(board),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-# --- CSV ------------------------------------------------------------------------------------------------------------
-
-_MEAN_COLUMNS = ("n", "mean", "low", "high")
-_COMPARISON_COLUMNS = (
-    "difference", "low", "high", "p", "corrected_p", "verdict", "wins", "losses", "ties", "detectable",
-)  # fmt: skip
-
-
-def leaderboard_csv(board: Leaderboard) -> str:
-    """`leaderboard.csv`: a row for each task, metric, group and system, six digits."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        ["task", "model", "what", "metric", "group", "category", *_MEAN_COLUMNS]
-        + [f"difference_{name}" if name in {"low", "high"} else name for name in _COMPARISON_COLUMNS]
-    )
-    kinds = {system.name: system.kind for system in board.systems}
-    for mean in board.means:
-        writer.writerow(_csv_row(mean, kinds[mean.system], board))
-    return stream.getvalue()
-
-
-def _csv_row(mean: Mean, kind: str, board: Leaderboard) -> list[str]:
-    row = board.comparison(mean.task, mean.system, mean.metric, mean.category)
-    labels = [mean.task, mean.system, kind, str(mean.metric)]
-    labels += ["overall", ""] if mean.category is None else ["category", mean.category]
-    figures: list[object] = [getattr(mean, name) for name in _MEAN_COLUMNS]
-    figures += [getattr(row, name) if row else None for name in _COMPARISON_COLUMNS]
-    return [csv_cell(label) for label in labels] + [_csv_figure(figure) for figure in figures]
-
-
-def _csv_figure(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6f}" if isinstance(value, float) else str(value)

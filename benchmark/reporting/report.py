@@ -16,11 +16,14 @@ from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
 from benchmark.records import Chunk, Run, TestSet, read_chunks, read_testset
 from benchmark.reporting import render
-from benchmark.reporting.board import FEW, TASKS, Leaderboard, System
+from benchmark.reporting.board import FEW, TASKS, Leaderboard
 from benchmark.reporting.changes import Changes, changes
 from benchmark.reporting.inputs import RUN
 from benchmark.reporting.plots import Plot, write_plots
 from benchmark.reporting.seen import by_seen, seen_table, trained_passages
+from benchmark.reporting.systems import System
+from benchmark.reporting.tuning import tuning_section
+from benchmark.reporting.verdicts import HOW_TO, forgetting_section, verdict_sentence
 from benchmark.runs import read_run
 from benchmark.specs import BenchmarkSpec
 
@@ -62,7 +65,7 @@ def make_report(
     """
     plots = write_plots(leaderboard, domain.results / PLOTS)
     testset, chunks = read_testset(domain.testset), read_chunks(domain.chunks / "chunks.jsonl")
-    manifests = dict(_manifests(domain, benchmark))
+    manifests = dict(_manifests(project, domain, benchmark))
     path = domain.results / NAME
     text = markdown_templates(_TEMPLATES).get_template("report.md.jinja").render(
         board=leaderboard,
@@ -75,6 +78,8 @@ def make_report(
         systems=_systems(leaderboard),
         synthetic=_synthetic(manifests.get("generate")),
         seen=_seen(domain, leaderboard, testset),
+        forgetting=list(forgetting_section(leaderboard, leaderboard.general)) if leaderboard.general else [HOW_TO],
+        tuning=tuning_section(leaderboard),
         trained=[_trained(name, manifests) for name in _trained_names(benchmark, manifests)],
         changes=list(_changes(domain, leaderboard, testset, chunks)),
         seconds=_seconds(manifests),
@@ -96,7 +101,7 @@ def _figures(board: Leaderboard) -> dict[str, Any]:
     rivals = [name for name in order if name != board.baseline.name]
     main = [row for name in rivals if (row := board.comparison(TASKS[0], name)) is not None]
     return {
-        "sentences": [render.sentence(board, name) for name in rivals],
+        "sentences": [_in_short(board, name) for name in rivals],
         "example": main[0] if main else None,
         "questions": render.questions_line(board),
         "headline": render.headline_table(board, "retrieval"),
@@ -106,6 +111,11 @@ def _figures(board: Leaderboard) -> dict[str, Any]:
         "ceiling": render.ceiling_line(board),
         "legend": render.legend(board),
     }
+
+
+def _in_short(board: Leaderboard, name: str) -> Markup:
+    said = render.sentence(board, name)
+    return said if board.general is None else said + Markup(" ") + verdict_sentence(board, name)
 
 
 def _image(plot: Plot) -> Markup:
@@ -177,7 +187,7 @@ def _seen(domain: Domain, board: Leaderboard, testset: TestSet) -> Markup | None
 
 
 def _trained_names(benchmark: BenchmarkSpec, manifests: Mapping[str, Json]) -> list[str]:
-    return [run.name for run in benchmark.finetune if f"finetune {run.name}" in manifests]
+    return [name for run in benchmark.finetune for name in run.emits if f"finetune {name}" in manifests]
 
 
 def _trained(name: str, manifests: Mapping[str, Json]) -> dict[str, Any]:
@@ -197,13 +207,14 @@ def _facts_table(facts: Mapping[str, Any], head: tuple[str, str] = ("What", "Fig
 # --- manifests ------------------------------------------------------------------------------------------------------
 
 
-def _manifests(domain: Domain, benchmark: BenchmarkSpec) -> Iterator[tuple[str, Json]]:
+def _manifests(project: Project, domain: Domain, benchmark: BenchmarkSpec) -> Iterator[tuple[str, Json]]:
     """Stage -> manifest, in the order of work, as far as there is one."""
     folders = {"ingest": domain.chunks, "test set": domain.testset, "generate": domain.synthetic}
-    folders |= {f"finetune {run.name}": domain.model(run.name) for run in benchmark.finetune}
+    folders |= {f"finetune {name}": domain.model(name) for run in benchmark.finetune for name in run.emits}
     folders["candidates"] = domain.candidates
     for spec in benchmark.compared:
         folders |= {f"evaluate {spec} ({task})": domain.run(task, spec) for task in TASKS}
+        folders |= {f"evaluate {spec} ({name})": project.domain(name).run(TASKS[0], spec) for name in benchmark.general}
     for stage, folder in folders.items():
         if (folder / MANIFEST).is_file():
             yield stage, read_json(folder / MANIFEST)

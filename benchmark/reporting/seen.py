@@ -10,8 +10,9 @@ from benchmark.escape import code
 from benchmark.files import read_json
 from benchmark.project import Domain
 from benchmark.reporting import render
-from benchmark.reporting.board import TASKS, Comparison, Leaderboard, Mean, System
+from benchmark.reporting.board import TASKS, Comparison, Leaderboard, Mean
 from benchmark.reporting.compare import with_statistics
+from benchmark.reporting.systems import System
 from benchmark.stats import holm, verdict
 from benchmark.weights import TRAINED_CHUNKS
 
@@ -82,7 +83,9 @@ def _rows(
     scores = {
         task: {one.name: {board.main: board.scores[task][one.name][board.main]} for one in systems} for task in TASKS
     }
-    split = with_statistics(replace(board, systems=systems, metrics=(board.main,), queries=queries, scores=scores))
+    split = with_statistics(
+        replace(board, systems=systems, metrics=(board.main,), queries=queries, scores=scores, general=None)
+    )
     rows = []
     for group in sorted(split.categories):
         before, after = (split.mean(TASKS[0], one.name, category=group) for one in systems)

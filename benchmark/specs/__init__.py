@@ -34,6 +34,8 @@ from benchmark.specs.llm import Budget as Budget
 from benchmark.specs.llm import Endpoint as Endpoint
 from benchmark.specs.llm import LLMSpec as LLMSpec
 from benchmark.specs.llm import LocalModel as LocalModel
+from benchmark.specs.llm import Remote as Remote
+from benchmark.specs.models import ApiSettings as ApiSettings
 from benchmark.specs.models import BM25Settings as BM25Settings
 from benchmark.specs.models import ModelSpec as ModelSpec
 from benchmark.specs.models import Prompts as Prompts

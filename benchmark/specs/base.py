@@ -1,7 +1,10 @@
 """What all configuration files share: strict parts, and mistakes told in one line each."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -46,33 +49,94 @@ def read_spec(kind: type[S], path: Path) -> S:
 
 
 def _told(kind: type[BaseModel], details: ErrorDetails) -> str:
-    place = ".".join(str(part) for part in details["loc"])
+    place, keys = _place(kind, details["loc"]), details.get("ctx", {})
     if details["type"] == "extra_forbidden":
-        owner = _model_at(kind, details["loc"][:-1])
-        known = owner.model_fields if owner else {}
-        return f"unknown key '{place}'; {did_you_mean(str(details['loc'][-1]), known)}"
+        return _unknown(kind, details["loc"])
     if details["type"] == "missing":
-        return f"the key '{place}' is missing"
+        return f"the key '{place.words}' is missing"
+    if details["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        key = str(keys["discriminator"]).strip("'")
+        tags = [tag for tag, _ in place.siblings]
+        if details["type"] == "union_tag_not_found":
+            return f"the key '{place.words}.{key}' is missing; it is one of: {', '.join(tags)}"
+        given = str(keys["tag"])
+        close = get_close_matches(given, tags, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        return f"'{place.words}.{key}': '{given}' is none of: {', '.join(tags)}{hint}"
     message = details["msg"].removeprefix("Value error, ")
-    return f"'{place}': {message}" if place else message
+    return f"'{place.words}': {message}" if place.words else message
 
 
-def _model_at(kind: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The model class that a location of a validation error lies in."""
-    here: type[BaseModel] | None = kind
+def _unknown(kind: type[BaseModel], path: Sequence[int | str]) -> str:
+    """An unknown key: the one that may be meant, or whose it is where parts of several kinds may stand."""
+    word, owner = str(path[-1]), _place(kind, path[:-1])
+    line = f"unknown key '{'.'.join(part for part in (owner.words, word) if part)}'"
+    known = owner.model.model_fields if owner.model else {}
+    others = [tag for tag, model in owner.siblings if word in model.model_fields]
+    if others:
+        own = next(tag for tag, model in owner.siblings if model is owner.model)
+        return f"{line}; it goes with {' or '.join(others)}, not with {own}, which has: {', '.join(sorted(known))}"
+    return f"{line}; {did_you_mean(word, known)}"
+
+
+class _Place(NamedTuple):
+    """Where a location of a validation error leads.
+
+    Attributes:
+        words: The keys that lead there, as the user wrote them.
+        model: The part of the configuration that stands there, if it is one.
+        siblings: Where parts of several kinds may stand: the word for each kind, and the part.
+    """
+
+    words: str
+    model: type[BaseModel] | None
+    siblings: tuple[tuple[str, type[BaseModel]], ...]
+
+
+def _place(kind: type[BaseModel], path: Sequence[int | str]) -> _Place:
+    """Follow a location down; in it pydantic also names the members of unions that it tried, which nobody wrote."""
+    here: object = kind
+    words: list[str] = []
+    siblings: tuple[tuple[str, type[BaseModel]], ...] = ()
     for step in path:
-        if isinstance(step, int) or here is None:
+        members = _members(here)
+        if len(members) > 1:
+            siblings = _kinds(members)
+            here = dict(siblings).get(str(step))
             continue
-        field = here.model_fields.get(step)
-        here = _model_in(field.annotation) if field else None
-    return here
+        words.append(str(step))
+        siblings = ()
+        here = _below(members[0] if members else None, step)
+    members = _members(here)
+    if len(members) > 1:
+        siblings = _kinds(members)
+    last = members[0] if len(members) == 1 else None
+    return _Place(".".join(words), last if isinstance(last, type) and issubclass(last, BaseModel) else None, siblings)
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
+def _members(annotation: object) -> tuple[object, ...]:
+    """What a type may be, None left out: several of a union, otherwise itself alone."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return tuple(member for member in get_args(annotation) if member is not type(None))
+    return () if annotation is None else (annotation,)
+
+
+def _kinds(members: Sequence[object]) -> tuple[tuple[str, type[BaseModel]], ...]:
+    """Each part of a union with the word that its `kind` must be."""
+    found = []
+    for member in members:
+        if isinstance(member, type) and issubclass(member, BaseModel) and "kind" in member.model_fields:
+            annotation = member.model_fields["kind"].annotation
+            found += [(str(word), member) for word in get_args(annotation) if get_origin(annotation) is Literal]
+    return tuple(found)
+
+
+def _below(annotation: object, step: int | str) -> object:
+    """The type under a key, or of an element."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
-        if found:
-            return found
-    return None
+        field = annotation.model_fields.get(str(step))
+        return field.annotation if field else None
+    inner = get_args(annotation)
+    return inner[-1] if inner else None

@@ -50,6 +50,11 @@ class BenchmarkSpec(Strict):
         return self
 
     @property
+    def trains_by_default(self) -> bool:
+        """Whether the file says nothing about training, which is something else than an empty list."""
+        return "finetune" not in self.model_fields_set
+
+    @property
     def compared(self) -> tuple[str, ...]:
         """The baseline first, then every other model, in the file's order."""
         return (self.baseline, *(name for name in self.models if name != self.baseline))

@@ -91,11 +91,14 @@ class AdapterSettings(Strict):
 
     Attributes:
         sides: `query`: one matrix, the documents' vectors stay untouched; `both`: one for each side.
-        epochs: At most; 30, or 60 for both sides. The best one on the development split is kept.
-        learning_rate: AdamW's; 3e-4, or 1e-4 for both sides.
+        epochs: At most; 30, or 40 for both sides. The best one on the development split is kept.
+        learning_rate: AdamW's; 3e-4, or 2e-4 for both sides.
         batch_size: Queries in a step; the candidates are always the whole corpus.
         scale: What cosine similarities are multiplied with (InfoNCE's inverse temperature).
         shrinkage: Weight of the penalty on the distance from the identity.
+        lexical: Share of the target that is a ranking by BM25 and the base together (SPAR, Chen et al.,
+            arXiv 2110.06918), for queries that were cut from the text; a third of it for written ones. The rest is
+            the query's own passage; 0 is InfoNCE.
     """
 
     sides: Literal["query", "both"] = "query"
@@ -104,12 +107,13 @@ class AdapterSettings(Strict):
     batch_size: Positive = 256
     scale: Annotated[float, Field(gt=0, le=1000)] = 20.0
     shrinkage: Annotated[float, Field(ge=0)] = 1.0
+    lexical: Share = 0.75
 
     @model_validator(mode="before")
     @classmethod
     def _by_sides(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("sides") == "both":
-            return {"epochs": 60, "learning_rate": 1e-4, **given}
+            return {"epochs": 40, "learning_rate": 2e-4, **given}
         return given
 
 

@@ -13,17 +13,13 @@ _OWN_PARAMETERS = {
 }  # fmt: skip
 
 
-class Endpoint(Strict):
-    """An OpenAI-compatible chat endpoint; `api_key_env` holds the NAME of an environment variable, never a key.
+class Remote(Strict):
+    """An OpenAI-compatible API; `api_key_env` holds the NAME of an environment variable, never a key.
 
     Attributes:
         concurrency: Requests under way at once, at most; the client lowers it by itself while it is told to slow down.
         timeout: Seconds for one try.
         deadline: Seconds for one request with all its tries.
-        structured: How answers of a given form are asked for; `auto` begins with the strictest and steps down when
-            the endpoint refuses it.
-        batch: Send everything through OpenAI's Batch API: half the price, within a day.
-        parameters: Further parameters of each request, e.g. `{reasoning_effort: low}`.
     """
 
     base_url: Annotated[str, Field(pattern=r"^https?://[^/?#]")]
@@ -33,11 +29,7 @@ class Endpoint(Strict):
     timeout: Annotated[float, Field(gt=0)] = 60.0
     deadline: Annotated[float, Field(gt=0)] = 600.0
     retries: Annotated[int, Field(ge=0, le=20)] = 5
-    structured: Literal["auto", "json_schema", "json_object", "text"] = "auto"
-    batch: bool = False
-    parameters: dict[str, Any] = {}
     usd_per_million_input: Dollars | None = None
-    usd_per_million_output: Dollars | None = None
 
     @model_validator(mode="after")
     def _no_secret(self) -> Self:
@@ -46,6 +38,26 @@ class Endpoint(Strict):
             raise ValueError(
                 "'base_url' must hold no user, password or query; name the key's variable in 'api_key_env'"
             )
+        return self
+
+
+class Endpoint(Remote):
+    """A chat endpoint.
+
+    Attributes:
+        structured: How answers of a given form are asked for; `auto` begins with the strictest and steps down when
+            the endpoint refuses it.
+        batch: Send everything through OpenAI's Batch API: half the price, within a day.
+        parameters: Further parameters of each request, e.g. `{reasoning_effort: low}`.
+    """
+
+    structured: Literal["auto", "json_schema", "json_object", "text"] = "auto"
+    batch: bool = False
+    parameters: dict[str, Any] = {}
+    usd_per_million_output: Dollars | None = None
+
+    @model_validator(mode="after")
+    def _own_parameters(self) -> Self:
         taken = sorted(_OWN_PARAMETERS & self.parameters.keys())
         if taken:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from benchmark.specs.base import Name, Positive, Share, Strict
-from benchmark.specs.llm import Budget
+from benchmark.specs.llm import Budget, Remote
 
 SOURCES = ("hub", "path", "package", "api", "bm25", "hybrid", "retriever", "truncate_dim", "adapter")
 
@@ -27,28 +27,29 @@ class BM25Settings(Strict):
     stopwords: str | None = "en"
 
 
-class ApiSettings(Strict):
-    """OpenAI-compatible embeddings; `api_key_env` holds the NAME of an environment variable, never a key.
+class ApiSettings(Remote):
+    """Embeddings of an OpenAI-compatible API.
 
     Attributes:
         dimensions: Asked of models that can shorten their vectors.
-        batch_size: Texts in one request.
-        concurrency: Requests under way at once, at most.
-        timeout: Seconds for one try.
-        deadline: Seconds for one request with all its tries.
+        batch_size: Texts in one request, at most; the client lowers it by itself where the endpoint takes fewer.
+        budget: What may be spent on them in this project, over all runs.
     """
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^/?#]")]
-    model: str
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     dimensions: Positive | None = None
     batch_size: Annotated[int, Field(gt=0, le=2048)] = 64
-    concurrency: Annotated[int, Field(gt=0, le=512)] = 8
-    timeout: Annotated[float, Field(gt=0)] = 60.0
-    deadline: Annotated[float, Field(gt=0)] = 600.0
-    retries: Annotated[int, Field(ge=0, le=20)] = 5
-    usd_per_million_input: Annotated[float, Field(ge=0)] | None = None
     budget: Budget | None = None
+
+    @model_validator(mode="after")
+    def _known_price(self) -> Self:
+        if self.budget is not None and self.budget.usd is not None and self.usd_per_million_input is None:
+            raise ValueError("'budget.usd' needs 'usd_per_million_input'")
+        return self
+
+    @property
+    def identity(self) -> dict[str, str | int | None]:
+        """What decides the vectors, beside the texts; free of secrets."""
+        return {"base_url": self.base_url.rstrip("/"), "model": self.model, "dimensions": self.dimensions}
 
 
 class ModelSpec(Strict):
@@ -59,7 +60,8 @@ class ModelSpec(Strict):
     `hybrid: [a, b]` fuses two specs; `retriever:` with `reranker:` is a pipeline of two stages, whose second's scores
     replace the first's or, with `weights:` (first stage, reranker), are added to them; `base:` with `truncate_dim:` cuts a Matryoshka
     model's vectors, `base:` with `adapter:` (a folder relative to the project) multiplies a model's vectors with
-    trained matrices; prompts and length are then the base's.
+    trained matrices; prompts and length are then the base's. `trust_remote_code` lets a model run code of its own,
+    pinned by a commit (`hub:`) or by `code_hash:`, sha256 over the Python files of its folder (`path:`).
     """
 
     description: str = ""
@@ -81,6 +83,7 @@ class ModelSpec(Strict):
     prompts: Prompts = Prompts()
     max_length: Positive | None = None
     trust_remote_code: bool = False
+    code_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     licence: str = "unknown"
     parameters: Positive | None = None
     dimensions: Positive | None = None
@@ -101,14 +104,23 @@ class ModelSpec(Strict):
         if self.weights is not None and self.source not in {"hybrid", "retriever"}:
             raise ValueError("'weights' goes with 'hybrid' or with 'retriever' and 'reranker'")
         self._check_base()
+        self._check_api()
         if self.weights is not None and sum(self.weights) == 0:
             raise ValueError("'weights' are both 0")
         if self.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.hub):
             raise ValueError(f"'hub' is {self.hub!r}, an id like organisation/model is expected")
-        pinned = self.revision is not None and re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
-        if self.trust_remote_code and not (self.hub is not None and pinned):
-            raise ValueError("trust_remote_code needs 'hub' and a 'revision' of 40 hex digits (a commit)")
+        self._check_code()
         return self
+
+    def _check_code(self) -> None:
+        if self.code_hash is not None and (self.path is None or not self.trust_remote_code):
+            raise ValueError("'code_hash' goes with 'path' and 'trust_remote_code: true'")
+        pinned = self.hub is not None and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
+        if self.trust_remote_code and not pinned and self.code_hash is None:
+            raise ValueError(
+                "trust_remote_code needs 'hub' and a 'revision' of 40 hex digits (a commit), or 'path' and a "
+                "'code_hash' (sha256 of the folder's *.py files)"
+            )
 
     def _check_base(self) -> None:
         owners = [name for name in ("truncate_dim", "adapter") if getattr(self, name) is not None]
@@ -123,6 +135,19 @@ class ModelSpec(Strict):
         given = [name for name in ("prompts", "max_length") if name in self.model_fields_set]
         if given:
             raise ValueError(f"'{given[0]}' is the base's where there is an 'adapter'; write it in the base's spec")
+
+    def _check_api(self) -> None:
+        if self.api is None:
+            return
+        if self.kind != "bi-encoder":
+            raise ValueError(f"'api' gives vectors, so it goes with a bi-encoder, not with kind: {self.kind}")
+        if self.max_length is not None:
+            raise ValueError(
+                "'max_length' cannot be asked of an 'api'; 'max_tokens' of the domain's chunking keeps texts short"
+            )
+        asked = self.api.dimensions
+        if asked is not None and self.dimensions is not None and asked != self.dimensions:
+            raise ValueError(f"'dimensions' is {self.dimensions}, 'api.dimensions' {asked}")
 
     @property
     def source(self) -> str:

@@ -1,5 +1,6 @@
 """Linear adapters: from vectors that are encoded once to one or two matrices, in seconds and without a GPU."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from benchmark.training.choice import Choice, choose
 from benchmark.training.data import write_trained_chunks
 from benchmark.training.export import Card, write_model
 from benchmark.training.job import Job
-from benchmark.training.linear import Fitted, Pairs, fit
-from benchmark.training.material import Material, further_positives, judged, kinds_of, read_material
+from benchmark.training.lexical import lexical_targets
+from benchmark.training.linear import Fitted, Pairs, Targets, fit
+from benchmark.training.material import WRITTEN, Material, further_positives, judged, kinds_of, read_material
 from benchmark.training.ranks import Judged
 from benchmark.weights import ADAPTER_FILE
 
@@ -45,6 +47,9 @@ def train_adapter(job: Job[AdapterRun], target: Path) -> Json:
     material = read_material(domain, run.max_pairs, seed)
     documents = document_vectors(domain, base, material.chunks, reporter)
     pairs = _pairs(domain, base, material, documents, reporter)
+    if run.lexical:
+        reporter.note(f"{run.name}: BM25 and {run.base} rank the passages for every query")
+        pairs = replace(pairs, targets=_targets(run, pairs, material))
     found = judged(domain, base, material, reporter)
     before = found.quality(LinearMaps.identity(documents.shape[1], both=False))
     counted = material.counted
@@ -55,7 +60,12 @@ def train_adapter(job: Job[AdapterRun], target: Path) -> Json:
     fitted = _fit(run, pairs, found, counted, seed, reporter)
     mixtures = {share: found.quality(fitted.maps.mixed(share)) for share in SHARES}
     choice = choose(
-        before.ndcg, {share: quality.ndcg for share, quality in mixtures.items()}, kinds_of(material), counted, seed
+        before.ndcg,
+        {share: quality.ndcg for share, quality in mixtures.items()},
+        kinds_of(material),
+        counted,
+        seed,
+        material.written,
     )
     reporter.note(f"{run.name}: {choice.word}: {choice.why}")
     after = mixtures.get(choice.share, before)
@@ -65,7 +75,8 @@ def train_adapter(job: Job[AdapterRun], target: Path) -> Json:
     }
     maps.save(target / ADAPTER_FILE)
     write_trained_chunks(domain, (material.chunks[asked.relevant[0]].id for asked in material.training), target)
-    write_model(target, project, base, maps, Card(domain, run, seed, facts))
+    card = Card(domain, run, seed, facts, before=before.ndcg[:counted], after=after.ndcg[:counted])
+    write_model(target, project, base, maps, card)
     return facts
 
 
@@ -107,6 +118,13 @@ def _pairs(
     left_out[[row for asked in material.development for row in asked.relevant]] = True
     left_out[positives] = False
     return Pairs(vectors, documents, positives, further_positives(material), left_out)
+
+
+def _targets(run: AdapterRun, pairs: Pairs, material: Material) -> Targets:
+    """The lexical teacher's shares; less for written queries, whose words are their own and whose passage is sure."""
+    written = np.array([asked.origin in WRITTEN for asked in material.training])
+    weights = np.where(written, run.lexical / 3, run.lexical).astype(np.float32)
+    return lexical_targets(pairs, [asked.text for asked in material.training], material.chunks, weights)
 
 
 def _facts(run: AdapterRun, pairs: Pairs, fitted: Fitted, choice: Choice, maps: LinearMaps) -> Json:

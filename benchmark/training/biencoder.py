@@ -1,30 +1,62 @@
-"""Bi-encoders: multiple negatives ranking loss (InfoNCE; van den Oord et al., arXiv 1807.03748) with mined negatives.
+"""Bi-encoders: all weights of an encoder or low-rank updates of them, by any of the losses in `losses`."""
 
-Where a batch is larger than `mini_batch_size`, its gradients are cached (GradCache; Gao et al., arXiv 2101.06983), so
-that the number of negatives does not depend on memory.
-"""
-
-from functools import partial
+import contextlib
+import io
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.dense import DenseEncoder
-from benchmark.encoders.store import document_vectors
 from benchmark.errors import BenchError
-from benchmark.files import Json
-from benchmark.project import Domain
-from benchmark.records import read_chunks
+from benchmark.files import Json, write_bytes
+from benchmark.project import Domain, Project
 from benchmark.specs import BiEncoderRun
-from benchmark.training.data import Development, at_most, passage_ids, read_development, read_table, write_trained
+from benchmark.training.batches import GroupedBatches, RowShapes, sampler
+from benchmark.training.cards import Card, write_card
+from benchmark.training.data import at_most, passage_ids, read_table, write_trained
+from benchmark.training.distributed import processes
+from benchmark.training.emit import weights_spec
 from benchmark.training.job import Job
-from benchmark.training.loop import plan, train, training_arguments
+from benchmark.training.loop import Cost, limits_told, peak_memory, plan, train, training_arguments
+from benchmark.training.lora import add_lora, merge_lora
+from benchmark.training.losses import CONTRASTIVE, DISTILLING, Known, make_loss
+from benchmark.training.material import Material, development_quality, read_material
+from benchmark.training.targets import distillation_targets, known_vectors
+from benchmark.weights import folder_fingerprint, model_folder, needs_code
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a loss reads.
+
+    Attributes:
+        rows: A `datasets.Dataset`: anchor, positive, negatives, and a label where the loss needs one.
+        texts: Names of its columns of texts.
+        shapes: What batches are made by.
+        length: Tokens of the longest text, or where it is cut.
+        guide: Of `gist`.
+    """
+
+    rows: Any
+    texts: list[str]
+    shapes: RowShapes
+    length: int
+    guide: Known | None
 
 
 def train_bi_encoder(job: Job[BiEncoderRun], work: Path, target: Path) -> Json:
     """Fine-tune a bi-encoder and save it in sentence-transformers' format.
+
+    The vectors of the corpus that the tuned model is judged by stay in the store, under the fingerprint that its spec
+    will have.
 
     Args:
         job: The settings and the data.
@@ -32,54 +64,58 @@ def train_bi_encoder(job: Job[BiEncoderRun], work: Path, target: Path) -> Json:
         target: The folder that the weights go to.
 
     Returns:
-        Facts: pairs, steps, loss, and the development split's nDCG@10 and MRR@10 before and after.
+        Facts: pairs, steps, loss, what training took, and the development split's nDCG@10 and MRR@10 before and after.
 
     Raises:
-        BenchError: The base or the data cannot be had, or memory does not suffice.
+        BenchError: Base, guide, teacher or data cannot be had or do not fit, or memory or disk do not suffice.
     """
     import torch
-    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
-    project, domain, run, seed, reporter = job.project, job.domain, job.run, job.seed, job.reporter
-    torch.manual_seed(seed)
-    base = DenseEncoder.load(project, run.base)
-    model, prompts = base.model, base.prompts
-    rows = training_rows(domain, run, seed)
-    development = read_development(domain)
-    known = document_vectors(domain, base, read_chunks(domain.passages), reporter)
-    before = development_scores(model, development, prompts, known)
-    reporter.note(f"{run.name}: {len(rows)} pairs; development nDCG@10 of the base {before['ndcg@10']:.4f}")
+    run, reporter = job.run, job.reporter
+    with limits_told(run, work):
+        torch.manual_seed(job.seed)
+        base = open_base(job.project, run)
+        rows = training_rows(job.domain, run, job.seed)
+        material = read_material(job.domain, run.max_pairs, job.seed)
+        counted = material.counted
+        before = development_quality(job.domain, base, material, reporter)
+        mean = before.means(counted)["ndcg@10"]
+        reporter.note(f"{run.name}: {len(rows)} pairs; development nDCG@10 of the base {mean:.4f}")
+        data = _prepared(job, rows, base, material, work)
+        trained = _train(job, base, data, work)
+        _save(job, base, rows, target)
+        spec = weights_spec(job, target)
+        tuned = DenseEncoder(run.name, folder_fingerprint(spec, target), base.model, base.prompts)
+        after = development_quality(job.domain, tuned, material, reporter)
+        reporter.note(f"{run.name}: development nDCG@10 {mean:.4f} -> {after.means(counted)['ndcg@10']:.4f}")
+        facts = {
+            **trained,
+            "development": {"queries": counted, "before": before.means(counted), "after": after.means(counted)},
+        }
+        card = Card(job.domain, run, job.seed, facts, before=before.ndcg[:counted], after=after.ndcg[:counted])
+        write_card(job.project, target, card)
+    return facts
 
-    run, steps = plan(run, len(rows))
-    arguments = training_arguments(
-        SentenceTransformerTrainingArguments,
-        run,
-        work,
-        steps,
-        seed,
-        batch_sampler=partial(_apart, passages=passage_ids(domain, rows)),
-        prompts={name: prompts["query" if name == "anchor" else "document"] for name in rows.column_names},
-    )
-    kept_length = model.max_seq_length
-    model.max_seq_length = min(run.max_length, kept_length or run.max_length)
-    # Without an example the trainer makes some for the Hub's widget, with a progress bar of its own.
-    model.model_card_data.widget = [{"text": ""}]
-    trainer = SentenceTransformerTrainer(
-        model=model, args=arguments, train_dataset=rows, loss=_loss(model, run)
-    )  # fmt: skip
-    loss = train(trainer, run, work, steps, f"{run.name}: training", reporter)
-    model.max_seq_length = kept_length
-    model.eval()
-    after = development_scores(model, development, prompts)
-    reporter.note(f"{run.name}: development nDCG@10 {before['ndcg@10']:.4f} -> {after['ndcg@10']:.4f}")
-    model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
-    write_trained(domain, rows, target)
-    return {
-        "pairs": len(rows),
-        "steps": steps,
-        "final_loss": loss,
-        "development": {"queries": len(development.queries), "before": before, "after": after},
-    }
+
+def open_base(project: Project, run: BiEncoderRun) -> DenseEncoder:
+    """The model that training starts from, in float32; of a spec that cuts vectors the whole one.
+
+    Raises:
+        BenchError: The spec is no bi-encoder with weights, or queries and documents go different ways through it.
+    """
+    spec = project.model_spec(run.base)
+    base = DenseEncoder.load(project, spec.base if spec.truncate_dim is not None and spec.base else run.base)
+    if base.routed:
+        raise BenchError(
+            f"{run.name}: base: {run.base} sends queries and documents different ways (a Router, as exported adapters "
+            "have); train on the model below it"
+        )
+    # Steps of a usual learning rate are too small for weights in half precision.
+    base.model.float()
+    return base
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
 
 
 def training_rows(domain: Domain, run: BiEncoderRun, seed: int) -> Any:
@@ -104,54 +140,137 @@ def training_rows(domain: Domain, run: BiEncoderRun, seed: int) -> Any:
     return rows.select_columns(["anchor", "positive", *wanted])
 
 
-def _apart(dataset: Any, *, passages: Any, **settings: Any) -> Any:
-    """Batches in which no passage stands twice, as a positive or as a negative."""
-    from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
+def _prepared(job: Job[BiEncoderRun], rows: Any, base: DenseEncoder, material: Material, work: Path) -> _Data:
+    """Give the rows their labels, and measure them; what guide and teacher say outlives a kill."""
+    from datasets import Dataset
 
-    return NoDuplicatesBatchSampler(passages, **settings)
+    run, chunks = job.run, material.chunks
+    texts = list(rows.column_names)
+    guide = None
+    if run.loss in DISTILLING:
+        said = kept_arrays(work / "teacher.npz", lambda: {"scores": distillation_targets(job, rows, base, chunks)})
+    elif run.loss == "gist":
+
+        def look() -> dict[str, NDArray[Any]]:
+            encoder = open_encoder(job.project, run.guide) if run.guide else base
+            return asdict(known_vectors(job.domain, encoder, rows, chunks, job.reporter))
+
+        guide = Known(**kept_arrays(work / "guide.npz", look))
+    lengths = token_lengths(base, rows, run.max_length)
+    passages = [frozenset[str]()] * len(rows)
+    if run.loss in CONTRASTIVE:
+        ids = passage_ids(job.domain, rows)
+        passages = [frozenset(row) for row in zip(*(ids[name] for name in ids.column_names), strict=True)]
+    shapes = RowShapes(lengths.sum(axis=1), passages)
+    labels: list[Any] = said["scores"].tolist() if run.loss in DISTILLING else list(range(len(rows)))
+    if run.loss in DISTILLING or run.loss == "gist":
+        rows = Dataset.from_dict({**{name: list(rows[name]) for name in texts}, "label": labels})
+    return _Data(rows, texts, shapes, int(lengths.max()), guide)
 
 
-def _loss(model: Any, run: BiEncoderRun) -> Any:
-    from sentence_transformers.sentence_transformer import losses
+def kept_arrays(path: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Arrays by name from a file; they are made and written where it is missing or broken."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return dict(found)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        made = make()
+    buffer = io.BytesIO()
+    np.savez(buffer, **made)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+    return made
 
-    if run.batch_size <= run.mini_batch_size:
-        return losses.MultipleNegativesRankingLoss(model)
-    return losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=run.mini_batch_size)
 
+def token_lengths(encoder: DenseEncoder, rows: Any, longest: int) -> NDArray[np.int64]:
+    """Tokens of every text with its prompt, shape (n_rows, n_columns), none over `longest`.
 
-def development_scores(
-    model: Any, development: Development, prompts: dict[str, str], vectors: NDArray[np.float32] | None = None
-) -> dict[str, float]:
-    """nDCG@10 and MRR@10 on the development split, over the whole corpus.
-
-    Args:
-        model: The bi-encoder.
-        development: Queries, corpus and what is relevant.
-        prompts: Its prompts by role.
-        vectors: The corpus's vectors where they are known, shape (n_chunks, n_dimensions).
+    Characters stand for tokens where the model's tokenizer is none of transformers'.
     """
-    import torch
-    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
-    from sentence_transformers.util import cos_sim
+    tokenizer, columns = encoder.model.tokenizer, []
+    own = encoder.model.max_seq_length
+    longest = int(min(longest, own)) if own else longest
+    for name in rows.column_names:
+        prompt = encoder.prompts["query" if name == "anchor" else "document"]
+        texts = [prompt + text for text in rows[name]]
+        if callable(tokenizer):
+            found = tokenizer(texts, truncation=True, max_length=longest, return_attention_mask=False)["input_ids"]
+        else:
+            found = texts
+        columns.append([min(longest, len(tokens)) for tokens in found])
+    return np.array(columns, dtype=np.int64).T
 
-    evaluator = InformationRetrievalEvaluator(
-        development.queries,
-        development.corpus,
-        development.qrels,
-        mrr_at_k=[10],
-        ndcg_at_k=[10],
-        accuracy_at_k=[10],
-        precision_recall_at_k=[10],
-        map_at_k=[10],
-        batch_size=32,
-        show_progress_bar=False,
-        write_csv=False,
-        name="development",
-        score_functions={"cosine": cos_sim},
-        main_score_function="cosine",
-        query_prompt=prompts["query"] or None,
-        corpus_prompt=prompts["document"] or None,
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def _train(job: Job[BiEncoderRun], base: DenseEncoder, data: _Data, work: Path) -> Json:
+    """Train the base's model; low-rank updates are part of its weights when this is over."""
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+
+    model, world = base.model, processes()
+    run, _ = plan(job.run, len(data.rows))
+    device_rows = run.batch_size // world
+    parts = 1 if run.loss in CONTRASTIVE else math.ceil(device_rows / run.mini_batch_size)
+    device_rows = math.ceil(device_rows / parts)
+    batches = GroupedBatches(data.shapes, device_rows, job.seed, world)
+    steps = math.ceil(math.ceil(len(batches) / world / parts) * run.epochs)
+    arguments = training_arguments(
+        SentenceTransformerTrainingArguments,
+        run,
+        work,
+        steps,
+        job.seed,
+        per_device_train_batch_size=device_rows,
+        gradient_accumulation_steps=parts,
+        prompts={name: base.prompts["query" if name == "anchor" else "document"] for name in data.texts},
     )
-    embeddings = None if vectors is None else torch.from_numpy(np.ascontiguousarray(vectors))
-    scores = evaluator.compute_metrices(model, corpus_embeddings=embeddings)["cosine"]
-    return {f"{key}@10": float(scores[f"{key}@k"][10]) for key in ("ndcg", "mrr")}
+    kept_length = model.max_seq_length
+    _read_at_most(model, data.length)
+    # Without an example the trainer makes some for the Hub's widget, with a progress bar of its own.
+    model.model_card_data.widget = [{"text": ""}]
+    if run.lora is not None:
+        add_lora(model, run.lora, run.name)
+    loss = make_loss(model, run, device_rows, data.guide, gather=world > 1)
+    trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data.rows, loss=loss)
+    # Not by the arguments, which every checkpoint holds a pickle of.
+    trainer.get_batch_sampler = sampler(data.shapes, world)
+    cost = Cost()
+    final = train(trainer, run, work, steps, f"{run.name}: training", job.reporter, [cost.callback()])
+    if run.lora is not None:
+        merge_lora(model)
+    _read_at_most(model, kept_length)
+    model.eval()
+    seen = len(data.rows) * run.epochs * cost.steps / steps
+    return {
+        "pairs": len(data.rows),
+        "steps": steps,
+        "loss": run.loss,
+        **({"teacher": run.teacher or "scores of the generate stage"} if run.loss in DISTILLING else {}),
+        **({"guide": run.guide or run.base} if run.loss == "gist" else {}),
+        "final_loss": final,
+        "max_length": data.length,
+        "seconds_per_1000_pairs": round(1000 * cost.seconds / seen, 3) if seen else None,
+        "peak_memory_mib": peak_memory(),
+    }
+
+
+def _read_at_most(model: Any, length: float | None) -> None:
+    # A table of word vectors reads everything and takes no length.
+    with contextlib.suppress(AttributeError):
+        model.max_seq_length = length
+
+
+def _save(job: Job[BiEncoderRun], base: DenseEncoder, rows: Any, target: Path) -> None:
+    """Write a folder that plain sentence-transformers loads, prompts included."""
+    model = base.model
+    model.prompts = {**(model.prompts or {}), **base.prompts}
+    # A tokenizer saves the padding and truncation of its last call: always the same one.
+    base.encode([""], "document")
+    model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
+    if needs_code(target):
+        spec = job.project.model_spec(job.run.base)
+        source = model_folder(job.project, spec.base or job.run.base)
+        for path in source.glob("*.py"):
+            if not (target / path.name).exists():
+                shutil.copyfile(path, target / path.name)
+    write_trained(job.domain, rows, target)

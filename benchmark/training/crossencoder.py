@@ -1,20 +1,53 @@
-"""Cross-encoders: binary cross-entropy on labelled pairs."""
+"""Cross-encoders: on labels, on scores or listwise, with the negatives of the first stage that they will follow.
 
-from collections import Counter
+Cross-encoders peak in the middle of their training: the weights that are kept are those under which the first stage's
+hits for development queries are in the best order.
+"""
+
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.console import SILENT
 from benchmark.encoders.dense import open_cross_encoder
+from benchmark.encoders.pairs import logits
 from benchmark.files import Json
-from benchmark.project import Domain
 from benchmark.specs import CrossEncoderRun
-from benchmark.training.data import at_most, read_table, write_trained
+from benchmark.training.batches import GroupedBatches, RowShapes, sampler
+from benchmark.training.cards import Card, write_card
+from benchmark.training.data import write_trained
 from benchmark.training.job import Job
-from benchmark.training.loop import plan, train, training_arguments
+from benchmark.training.labelled import first_stage_rows, text_lengths, training_rows, training_table
+from benchmark.training.looks import Looks
+from benchmark.training.loop import limits_told, plan, processes, train, training_arguments
+from benchmark.training.lora import add_lora, merge_lora
+from benchmark.training.material import read_material
+from benchmark.training.ranking import (
+    Candidates,
+    development_candidates,
+    kept_scores,
+    looks_an_epoch,
+    open_first_stage,
+    queries_of_a_look,
+)
 from benchmark.weights import model_folder
 
-# Scoring pairs is slow on a CPU, and this figure is for orientation only.
-_DEVELOPMENT_PAIRS = 300
+
+class _Data(NamedTuple):
+    """What is there before the model is.
+
+    Attributes:
+        rows: Labelled pairs, a `datasets.Dataset`.
+        facts: Counts of them.
+        candidates: The development split.
+    """
+
+    rows: Any
+    facts: Json
+    candidates: Candidates
 
 
 def train_cross_encoder(job: Job[CrossEncoderRun], work: Path, target: Path) -> Json:
@@ -28,69 +61,171 @@ def train_cross_encoder(job: Job[CrossEncoderRun], work: Path, target: Path) -> 
         target: The folder that the weights go to.
 
     Returns:
-        Facts: pairs, steps, loss, and average precision on the development split (there is none before: a new head
-        scores at random).
+        Facts: pairs, negatives, steps, loss, the looks at the development split, and there the first stage's own
+        nDCG@10 and MRR@10 (before), those of its hits reranked (after), and candidate recall.
 
     Raises:
-        BenchError: The base or the data cannot be had, or memory does not suffice.
+        BenchError: The base or the data cannot be had, or memory or disk do not suffice.
+    """
+    run, reporter = job.run, job.reporter
+    with limits_told(run, work):
+        data = _data(job)
+        candidates = data.candidates
+        before = candidates.before
+        mean = before.means()["ndcg@10"]
+        reporter.note(
+            f"{run.name}: {len(data.rows)} pairs; development nDCG@10 of {candidates.first_stage} {mean:.4f}, recall "
+            f"of its first {candidates.depth} {candidates.recall:.4f}"
+        )
+        model = _open_base(job)
+        trained = _train(job, model, data, work)
+        _save(job, model, data.rows, target)
+        after = candidates.reranked(_final_scores(job, model, candidates, target))
+        reporter.note(f"{run.name}: development nDCG@10 {mean:.4f} -> {after.means()['ndcg@10']:.4f}")
+        development = {**candidates.facts, "before": before.means(), "after": after.means()}
+        facts = {"pairs": len(data.rows), **data.facts, **trained, "development": development}
+        card = Card(job.domain, run, job.seed, facts, before=before.ndcg, after=after.ndcg)
+        write_card(job.project, target, card)
+    return facts
+
+
+def _open_base(job: Job[CrossEncoderRun]) -> Any:
+    """The model that training starts from, in float32: usual steps are too small for weights in half precision."""
+    import torch
+
+    name = job.run.base
+    spec = job.project.model_spec(name)
+    folder = model_folder(job.project, name, spec)
+    # A new head is random.
+    torch.manual_seed(job.seed)
+    return open_cross_encoder(folder, spec, f"model_specs/{name}.yaml").float()
+
+
+def _data(job: Job[CrossEncoderRun]) -> _Data:
+    """Training pairs and development candidates; the first stage is let go of before the model comes."""
+    material = read_material(job.domain, None, job.seed)
+    first = open_first_stage(job, material)
+    candidates = development_candidates(material, first, job.run.depth, job.seed)
+    if job.run.first_stage is None:
+        return _Data(training_rows(job.domain, job.run, job.seed), {}, candidates)
+    rows, facts = first_stage_rows(job, material, first.retriever)
+    return _Data(rows, facts, candidates)
+
+
+def _train(job: Job[CrossEncoderRun], model: Any, data: _Data, work: Path) -> Json:
+    """Train with looks at the development split, and put the best weights into the model.
+
+    Returns:
+        Facts: steps, loss, looks, and the step of the best one.
+    """
+    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+
+    table, world = training_table(data.rows, job.run), processes()
+    # A row of a listwise table holds several pairs.
+    width = max(1, round(len(data.rows) / len(table)))
+    run, _ = plan(job.run.model_copy(update={"batch_size": max(1, job.run.batch_size // width)}), len(table))
+    parts = math.ceil(run.batch_size / world * width / run.mini_batch_size)
+    at_once = math.ceil(run.batch_size / world / parts)
+    shapes = RowShapes(text_lengths(table), [frozenset[str]()] * len(table))
+    batches = len(GroupedBatches(shapes, at_once, job.seed, world)) // world
+    steps = math.ceil(math.ceil(batches / parts) * run.epochs)
+    arguments = training_arguments(
+        CrossEncoderTrainingArguments,
+        run,
+        work,
+        steps,
+        job.seed,
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=parts,
+    )
+    kept_length = model.max_seq_length
+    model.max_seq_length = min(run.max_length, kept_length or run.max_length)
+    if run.lora is not None:
+        _add_lora(model, run)
+    loss = _loss(model, run, data.rows)
+    trainer = CrossEncoderTrainer(model=model, args=arguments, train_dataset=table, loss=loss)
+    trainer.get_batch_sampler = sampler(shapes, world)
+    looks = _looks(job, model, data, work, steps)
+    is_reranker = job.project.model_spec(run.base).kind == "cross-encoder"
+    callbacks = [] if looks is None else [looks.callback(first=is_reranker)]
+    final = train(trainer, run, work, steps, f"{run.name}: training", job.reporter, callbacks)
+    facts: Json = {"steps": trainer.state.global_step, "loss": run.loss, "final_loss": final}
+    if looks is not None:
+        looks.restore()
+        job.reporter.note(f"{run.name}: best at step {looks.best} of {trainer.state.global_step}")
+        seen = [{"step": step, "ndcg@10": score} for step, score in sorted(looks.scores.items())]
+        facts |= {"best_step": looks.best, "looks": seen}
+    if run.lora is not None:
+        merge_lora(model)
+    model.max_seq_length = kept_length
+    model.eval()
+    return facts
+
+
+def _save(job: Job[CrossEncoderRun], model: Any, rows: Any, target: Path) -> None:
+    """Write a folder that plain sentence-transformers loads."""
+    _set_activation(model, job.run)
+    # A tokenizer saves the padding and truncation of its last call: always the same one.
+    logits(model, [("", "")], SILENT)
+    model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
+    write_trained(job.domain, rows, target)
+
+
+def _final_scores(job: Job[CrossEncoderRun], model: Any, candidates: Candidates, target: Path) -> NDArray[np.float32]:
+    length = job.project.model_spec(job.run.base).max_length
+    label = f"{job.run.name}: scoring development"
+    return kept_scores(job.domain, target, length, candidates, lambda pairs: logits(model, pairs, job.reporter, label))
+
+
+def _looks(job: Job[CrossEncoderRun], model: Any, data: _Data, work: Path, steps: int) -> Looks | None:
+    """Looks at a sample of the development split; None where the first stage finds nothing that could be reranked."""
+    run, count = job.run, len(data.rows)
+    sample = data.candidates.looked_at(queries_of_a_look(count), job.seed)
+    if not sample.queries:
+        job.reporter.note(f"{run.name}: {sample.first_stage} finds no development query's passage; no early stopping")
+        return None
+
+    def score() -> float:
+        return sample.reranked(logits(model, sample.pairs, SILENT)).means()["ndcg@10"]
+
+    every = max(1, round(steps / (looks_an_epoch(count, len(sample.pairs)) * run.epochs)))
+    return Looks(model, score, work, every, run.patience)
+
+
+def _loss(model: Any, run: CrossEncoderRun, rows: Any) -> Any:
+    """The run's loss, on logits: the trained model is given the activation that fits (`_set_activation`)."""
+    import torch
+    from sentence_transformers.cross_encoder import losses
+
+    if run.loss == "mse":
+        return losses.MSELoss(model, activation_fn=torch.nn.Identity())
+    if run.loss == "lambda":
+        # Wang et al., CIKM 2018; as many pairs at once as there are rows at once elsewhere.
+        return losses.LambdaLoss(model, activation_fn=torch.nn.Identity(), mini_batch_size=run.mini_batch_size)
+    relevant = sum(label >= 0.5 for label in rows["label"])
+    weight = run.pos_weight if run.pos_weight is not None else (len(rows) - relevant) / max(1, relevant)
+    return losses.BinaryCrossEntropyLoss(model, activation_fn=torch.nn.Identity(), pos_weight=torch.tensor(weight))
+
+
+def _set_activation(model: Any, run: CrossEncoderRun) -> None:
+    """Have the saved model give what it was trained for: probabilities, scores as they are, or differences that rank.
+
+    Whoever wants scores from 0 to 1 has to know which (`benchmark/encoders/pairs.py`): transformers' `problem_type`
+    tells a model of scores from one of logits.
     """
     import torch
-    from sentence_transformers.base.sampler import BatchSamplers
-    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
-    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
-    project, domain, run, seed, reporter = job.project, job.domain, job.run, job.seed, job.reporter
-    spec = project.model_spec(run.base).model_copy(update={"max_length": run.max_length})
-    torch.manual_seed(seed)
-    model = open_cross_encoder(model_folder(project, run.base, spec), spec, f"model_specs/{run.base}.yaml")
-    columns = ["anchor", "positive", "label"]
-    rows = training_rows(domain, run, seed).select_columns(columns)
-    held_out = read_table(domain.synthetic / "pairs_dev.parquet", seed, _DEVELOPMENT_PAIRS).select_columns(columns)
-    reporter.note(f"{run.name}: {len(rows)} pairs")
-
-    run, steps = plan(run, len(rows))
-    arguments = training_arguments(
-        CrossEncoderTrainingArguments, run, work, steps, seed, batch_sampler=BatchSamplers.BATCH_SAMPLER
-    )
-    relevant = sum(label >= 0.5 for label in rows["label"])
-    weight = torch.tensor((len(rows) - relevant) / max(1, relevant))
-    trainer = CrossEncoderTrainer(
-        model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model, pos_weight=weight)
-    )
-    loss = train(trainer, run, work, steps, f"{run.name}: training", reporter)
-    model.eval()
-    precision = average_precision(model, held_out)
-    reporter.note(f"{run.name}: development average precision {precision:.4f}")
-    model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
-    write_trained(domain, rows, target)
-    return {
-        "pairs": len(rows),
-        "steps": steps,
-        "final_loss": loss,
-        "development": {"pairs": len(held_out), "after": {"average_precision": precision}},
-    }
+    model.activation_fn = torch.nn.Sigmoid() if run.loss == "bce" else torch.nn.Identity()
+    model.config.problem_type = "regression" if run.loss == "mse" else None
 
 
-def training_rows(domain: Domain, run: CrossEncoderRun, seed: int) -> Any:
-    """Labelled pairs, shuffled; at most `hard_negatives` of each query's negatives (0: all), at most `max_pairs` rows."""
-    rows = read_table(domain.synthetic / "pairs_train.parquet", seed)
-    if run.hard_negatives:
-        taken: Counter[str] = Counter()
-        wanted = []
-        for i, (anchor, label) in enumerate(zip(rows["anchor"], rows["label"], strict=True)):
-            if label < 0.5:
-                taken[anchor] += 1
-            if label >= 0.5 or taken[anchor] <= run.hard_negatives:
-                wanted.append(i)
-        rows = rows.select(wanted)
-    return at_most(rows, run.max_pairs)
-
-
-def average_precision(model: Any, rows: Any) -> float:
-    """Average precision of the pairs that are labelled relevant, over all pairs."""
-    from sklearn.metrics import average_precision_score
-
-    scores = model.predict(
-        list(zip(rows["anchor"], rows["positive"], strict=True)), batch_size=32, show_progress_bar=False
-    )
-    return float(average_precision_score([label >= 0.5 for label in rows["label"]], scores))
+def _add_lora(model: Any, run: CrossEncoderRun) -> None:
+    """Low-rank updates for the transformer; its scoring head, which may be new, is trained as a whole."""
+    if run.lora is None:
+        return
+    add_lora(model, run.lora, run.name)
+    transformer = model.transformers_model
+    inside = f"{transformer.base_model_prefix}."
+    for name, weight in transformer.named_parameters():
+        if not name.startswith(inside):
+            weight.requires_grad_(True)

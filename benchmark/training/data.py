@@ -1,7 +1,6 @@
-"""What the trainers read: the tables of the generate stage, and its development split."""
+"""What the trainers read: the tables of the generate stage."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,24 +83,3 @@ def write_trained_chunks(domain: Domain, chunks: Iterable[str], folder: Path) ->
     """
     if domain.passages.parent != domain.synthetic:
         write_text(folder / TRAINED_CHUNKS, dump_json({"chunks": sorted(set(chunks))}))
-
-
-@dataclass(frozen=True)
-class Development:
-    """Synthetic queries on documents that training never sees, over the whole corpus."""
-
-    queries: dict[str, str]
-    corpus: dict[str, str]
-    qrels: dict[str, set[str]]
-
-
-def read_development(domain: Domain) -> Development:
-    """Read the development split of the generate stage."""
-    queries = {row["id"]: row["text"] for row in iter_jsonl(domain.synthetic / "dev_queries.jsonl")}
-    qrels: dict[str, set[str]] = {}
-    lines = (domain.synthetic / "dev_qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    for line in lines:
-        query, chunk, _ = line.split("\t")
-        qrels.setdefault(query, set()).add(chunk)
-    corpus = {chunk.id: chunk.full_text for chunk in read_chunks(domain.passages)}
-    return Development(queries, corpus, qrels)

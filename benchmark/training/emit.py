@@ -1,5 +1,6 @@
 """Model specs that training writes."""
 
+from pathlib import Path
 from typing import Any
 
 from benchmark.errors import BenchError
@@ -8,6 +9,7 @@ from benchmark.project import Project
 from benchmark.provenance import Outcome
 from benchmark.specs import ModelSpec
 from benchmark.training.job import Job
+from benchmark.weights import code_hash
 
 
 def refuse_foreign_spec(project: Project, name: str) -> None:
@@ -32,6 +34,33 @@ def emit_spec(job: Job[Any], name: str, spec: ModelSpec) -> None:
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
         job.reporter.note(f"{name}: wrote model_specs/{name}.yaml")
+
+
+def weights_spec(job: Job[Any], folder: Path, stands_at: Path | None = None) -> ModelSpec:
+    """The spec of a transformer that a run has trained, as far as it decides what the model computes.
+
+    Prompts and length are those of the spec that the base's weights come from. Code of the base's own travels with
+    the weights; the spec pins it by its hash.
+
+    Args:
+        job: The run.
+        folder: Where the weights lie now.
+        stands_at: Where they will lie; there by default.
+    """
+    project, run = job.project, job.run
+    base = project.model_spec(run.base)
+    source = project.model_spec(base.base) if base.base else base
+    place = stands_at or folder
+    inside = place.is_relative_to(project.root)
+    own = source.trust_remote_code and any(folder.rglob("*.py"))
+    return ModelSpec(
+        path=(place.relative_to(project.root) if inside else place).as_posix(),
+        kind=run.kind,
+        prompts=source.prompts,
+        max_length=source.max_length,
+        trust_remote_code=own,
+        code_hash=code_hash(folder) if own else None,
+    )
 
 
 def provenance(job: Job[Any], outcome: Outcome, **more: Any) -> Json:

@@ -25,6 +25,18 @@ PATIENCE = 10
 _HIDDEN = -1e4
 
 
+class Targets(NamedTuple):
+    """Shares of the target that go to other passages than a query's own, or to it as well.
+
+    Attributes:
+        rows: Rows in the documents, shape (n_queries, n_targets).
+        shares: Shape (n_queries, n_targets), together 1 or less for each query; its own passage has the rest.
+    """
+
+    rows: NDArray[np.int64]
+    shares: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Queries, candidates, and which candidates are relevant.
@@ -35,6 +47,7 @@ class Pairs:
         positives: Row in `documents` of each query's passage, shape (n_queries,).
         also: Rows in `documents` that are relevant to a query as well: they are no negatives for it.
         left_out: Documents that are nobody's candidate, shape (n_documents,).
+        targets: A teacher's ranking; without it a query's own passage is all that it should find.
     """
 
     queries: NDArray[np.float32]
@@ -42,6 +55,7 @@ class Pairs:
     positives: NDArray[np.int64]
     also: Sequence[Sequence[int]]
     left_out: NDArray[np.bool_]
+    targets: Targets | None = None
 
     @property
     def candidates(self) -> int:
@@ -149,7 +163,11 @@ class _Learner:
         # Gathered before the projection: the gradient of a gather after it is not deterministic on a GPU.
         own = self._mapped(self._documents[self._tensor(self._pairs.positives[rows])], "document")
         close = self._settings.scale * (queries * own).sum(dim=1)
-        losses = self._log_sum(queries, self._hidden(rows)) - close
+        taught = self._taught(rows)
+        total, learnt = self._sums(queries, self._hidden(rows), taught)
+        if taught is not None:
+            close = (1 - self._tensor(taught.shares).sum(dim=1)) * close + learnt
+        losses = total - close
         penalty = sum(away.square().sum() for away in self._away.values()) / self._dimensions
         return losses.mean() + self._settings.shrinkage * penalty
 
@@ -165,25 +183,35 @@ class _Learner:
         pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
         return pairs[np.argsort(pairs[:, 1], kind="stable")]
 
-    def _log_sum(self, queries: Any, hidden: NDArray[np.int64]) -> Any:
-        """Log of the summed exponentials of each query's similarities to all candidates, shape (n_queries,)."""
+    def _taught(self, rows: NDArray[np.int64]) -> Targets | None:
+        targets = self._pairs.targets
+        return None if targets is None else Targets(targets.rows[rows], targets.shares[rows])
+
+    def _sums(self, queries: Any, hidden: NDArray[np.int64], taught: Targets | None) -> tuple[Any, Any]:
+        """Over all candidates, for each query, shape (n_queries,) both.
+
+        The log of the summed exponentials of its similarities, and its similarities weighed with the teacher's shares.
+        """
         import torch
         from torch.utils.checkpoint import checkpoint
 
         count = len(self._documents)
         if count <= self._block:
-            return self._log_sum_of(queries, 0, count, hidden)
+            return self._sums_of(queries, 0, count, hidden, taught)
         # A block's similarities are computed again for the gradient, so that only one block's are ever held.
         parts = [
             checkpoint(
-                self._log_sum_of, queries, start, min(start + self._block, count), hidden,
+                self._sums_of, queries, start, min(start + self._block, count), hidden, taught,
                 use_reentrant=False, preserve_rng_state=False,
             )
             for start in range(0, count, self._block)
         ]  # fmt: skip
-        return torch.logsumexp(torch.stack(parts), dim=0)
+        totals, learnt = zip(*parts, strict=True)
+        return torch.logsumexp(torch.stack(totals), dim=0), torch.stack(learnt).sum(dim=0)
 
-    def _log_sum_of(self, queries: Any, start: int, stop: int, hidden: NDArray[np.int64]) -> Any:
+    def _sums_of(
+        self, queries: Any, start: int, stop: int, hidden: NDArray[np.int64], taught: Targets | None
+    ) -> tuple[Any, Any]:
         import torch
 
         similar = self._settings.scale * queries @ self._mapped(self._documents[start:stop], "document").T
@@ -192,4 +220,10 @@ class _Learner:
         if high > low:
             inside = self._tensor(hidden[low:high])
             mask[inside[:, 0], inside[:, 1] - start] = True
-        return torch.logsumexp(similar.masked_fill(mask, _HIDDEN), dim=1)
+        total = torch.logsumexp(similar.masked_fill(mask, _HIDDEN), dim=1)
+        if taught is None:
+            return total, torch.zeros_like(total)
+        here = (taught.rows >= start) & (taught.rows < stop)
+        rows = self._tensor(np.where(here, taught.rows - start, 0))
+        shares = self._tensor(np.where(here, taught.shares, np.float32(0)))
+        return total, (similar.gather(1, rows) * shares).sum(dim=1)

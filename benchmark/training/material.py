@@ -1,10 +1,12 @@
 """What a model learns from and is chosen by: synthetic queries, with the kinds that no choice may harm."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmark.console import Reporter
 from benchmark.encoders.dense import Encoder
@@ -13,11 +15,14 @@ from benchmark.errors import BenchError
 from benchmark.files import iter_jsonl, shown
 from benchmark.project import Domain
 from benchmark.records import Chunk, read_chunks
-from benchmark.training.choice import FEWEST, Kind
-from benchmark.training.data import read_development
+from benchmark.training.choice import Kind
 from benchmark.training.ranks import Judged, Quality, quality
 
-MADE = "with title (made for this check)"
+MADE: Final = "with title (made for this check)"
+FEWEST: Final = 30
+"""Queries that make a kind of their own; kinds with fewer are looked at together."""
+WRITTEN: Final = frozenset({"llm", "imported"})
+"""Origins whose queries are questions as people ask them, not cuts of the text."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,18 @@ class Asked:
         text: The query.
         relevant: Rows of its passages in the corpus.
         origin: How it was made.
+        type: What was asked for ("question", "keywords", ...); empty for cuts of the text.
     """
 
     text: str
     relevant: tuple[int, ...]
     origin: str
+    type: str = ""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What an adapter learns from and is chosen by.
+    """What a model learns from and is chosen by.
 
     Attributes:
         chunks: The passages.
@@ -57,9 +64,28 @@ class Material:
         return len(self.development)
 
     @property
+    def judged(self) -> list[Asked]:
+        """Development queries and the made ones behind them, the order of every array of scores."""
+        return [*self.development, *self.made]
+
+    @property
+    def written(self) -> NDArray[np.int64]:
+        """Positions of the written questions among the development queries."""
+        return np.flatnonzero([asked.origin in WRITTEN for asked in self.development])
+
+    @property
     def ids(self) -> list[str]:
         """One id for each passage."""
         return [chunk.id for chunk in self.chunks]
+
+    def only(self, rows: NDArray[np.int64]) -> "Material":
+        """The same with these of the `judged` queries."""
+        count, asked = self.counted, self.judged
+        return replace(
+            self,
+            development=[asked[row] for row in rows if row < count],
+            made=[asked[row] for row in rows if row >= count],
+        )
 
 
 def read_material(domain: Domain, most: int | None, seed: int) -> Material:
@@ -83,19 +109,24 @@ def read_material(domain: Domain, most: int | None, seed: int) -> Material:
         raise BenchError(f"{shown(path)}: holds no training queries; generate more questions or loosen the filters")
     if most is not None and most < len(rows):
         rows = [rows[number] for number in sorted(np.random.default_rng(seed).permutation(len(rows))[:most])]
-    training = [Asked(row["text"], (place[row["chunk"]],), row["origin"]) for row in rows]
-    split = read_development(domain)
-    origins = {row["id"]: row["origin"] for row in iter_jsonl(domain.synthetic / "dev_queries.jsonl")}
-    development = [
-        Asked(text, tuple(sorted(place[chunk] for chunk in split.qrels[query])), origins[query])
-        for query, text in split.queries.items()
-    ]
+    training = [Asked(row["text"], (place[row["chunk"]],), row["origin"], row.get("type", "")) for row in rows]
+    development = list(_development(domain, place))
     if not development:
         raise BenchError(
-            f"{shown(domain.synthetic / 'dev_queries.jsonl')}: holds no queries; an adapter is chosen by them: raise "
+            f"{shown(domain.synthetic / 'dev_queries.jsonl')}: holds no queries; models are chosen by them: raise "
             "'development_share' under 'generate' or make more queries"
         )
     return Material(chunks, training, development, _with_titles(development, chunks))
+
+
+def _development(domain: Domain, place: dict[str, int]) -> Iterator[Asked]:
+    """The development split; several passages may be relevant to a query."""
+    relevant: dict[str, set[int]] = defaultdict(set)
+    for line in (domain.synthetic / "dev_qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        query, chunk, _ = line.split("\t")
+        relevant[query].add(place[chunk])
+    for row in iter_jsonl(domain.synthetic / "dev_queries.jsonl"):
+        yield Asked(row["text"], tuple(sorted(relevant[row["id"]])), row["origin"], row.get("type", ""))
 
 
 def _named(asked: Asked, chunks: Sequence[Chunk]) -> bool:
@@ -108,31 +139,66 @@ def _with_titles(development: Sequence[Asked], chunks: Sequence[Chunk]) -> list[
     """Queries that name their document, made where the split has too few: what it never asks, it cannot warn of."""
     if sum(_named(asked, chunks) for asked in development) >= FEWEST:
         return []
-    titles = [chunks[asked.relevant[0]].title for asked in development]
     return [
-        Asked(f"{title}: {asked.text}", asked.relevant, asked.origin)
-        for title, asked in zip(titles, development, strict=True)
-        if title and not _named(asked, chunks)
+        _titled(asked, chunks) for asked in development if chunks[asked.relevant[0]].title and not _named(asked, chunks)
     ]
+
+
+def _titled(asked: Asked, chunks: Sequence[Chunk]) -> Asked:
+    """A query with its document's title put in front."""
+    return replace(asked, text=f"{chunks[asked.relevant[0]].title}: {asked.text}")
 
 
 def kinds_of(material: Material) -> list[Kind]:
-    """Development queries by origin, with and without title; the made ones stand behind them."""
+    """Development queries by origin, written ones by type, all with and without title; the made ones stand behind them.
+
+    Where an origin has too few queries for a kind of its own, it is looked at together with others like it: together
+    they may warn of what none of them could show.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
-    titled: dict[str, list[int]] = defaultdict(list)
+    types: dict[tuple[str, str], list[int]] = defaultdict(list)
+    titled: dict[str, list[int]] = {"with title": [], "without title": []}
     for number, asked in enumerate(material.development):
         groups[asked.origin].append(number)
+        if asked.type:
+            types[asked.origin, asked.type].append(number)
         if material.chunks[asked.relevant[0]].title:
             titled["with title" if _named(asked, material.chunks) else "without title"].append(number)
-    count = len(material.development)
-    named = [
-        *(Kind(name, np.array(rows)) for name, rows in sorted(groups.items())),
-        # A loss of names counts however few ask by them: the test asks for enough of them by itself.
-        *(Kind(name, np.array(rows), 1 if name == "with title" else FEWEST) for name, rows in sorted(titled.items())),
+    large = {name: rows for name, rows in groups.items() if len(rows) >= FEWEST}
+    few = sorted(groups.keys() - large.keys())
+    found = sorted(large.items())
+    if few:
+        found.append((f"{', '.join(few)} (few of each)", sorted(row for name in few for row in groups[name])))
+    found += [
+        (f"{origin}: {kind}", rows)
+        for (origin, kind), rows in sorted(types.items())
+        if FEWEST <= len(rows) < len(groups[origin])
     ]
+    # Few ask by names, and the test asks for enough of them by itself: a loss of names counts however few they are.
+    found += [(name, rows) for name, rows in titled.items() if len(rows) >= (1 if name == "with title" else FEWEST)]
     if material.made:
-        named.append(Kind(MADE, np.arange(count, count + len(material.made)), 1))
-    return named
+        found.append((MADE, list(range(material.counted, material.counted + len(material.made)))))
+    return [Kind(name, np.array(rows, dtype=np.int64)) for name, rows in found]
+
+
+def drawn(material: Material, most: int, seed: int) -> NDArray[np.int64]:
+    """Which of the `judged` queries to look at: at most so many development queries, and what was made of these.
+
+    All kinds are there in proportion: every n-th query is taken in the order of the kinds, within a kind at random.
+
+    Returns:
+        Positions among the `judged` ones, ascending.
+    """
+    development, count = material.development, material.counted
+    if count <= most:
+        return np.arange(count + len(material.made))
+    keys = [(asked.origin, asked.type, _named(asked, material.chunks)) for asked in development]
+    shuffled = np.random.default_rng(seed).permutation(count).tolist()
+    order = np.array(sorted(shuffled, key=lambda row: keys[row]), dtype=np.int64)
+    rows = np.sort(order[np.arange(most) * count // most])
+    chosen = {_titled(development[row], material.chunks) for row in rows}
+    behind = [count + number for number, asked in enumerate(material.made) if asked in chosen]
+    return np.concatenate([rows, np.array(behind, dtype=np.int64)])
 
 
 def further_positives(material: Material) -> list[list[int]]:
@@ -153,7 +219,7 @@ def further_positives(material: Material) -> list[list[int]]:
 
 def judged(domain: Domain, encoder: Encoder, material: Material, reporter: Reporter) -> Judged:
     """Development queries, the made ones behind them, and all passages, as an encoder sees them; vectors are kept."""
-    asked = [*material.development, *material.made]
+    asked = material.judged
     documents = document_vectors(domain, encoder, material.chunks, reporter)
     vectors = query_vectors(domain, encoder, [item.text for item in asked], reporter)
     return Judged(vectors, documents, [item.relevant for item in asked], material.ids)

@@ -1,4 +1,4 @@
-"""nDCG@10 and MRR@10 of adapted vectors, query by query, over the whole corpus.
+"""nDCG@10 and MRR@10 of vectors, query by query, over all passages that they are given.
 
 Ranks are trec_eval's: score as float32 descending, then id descending (see `benchmark/runs.py`). nDCG with binary
 relevance: Järvelin and Kekäläinen, ACM TOIS 20(4), 2002.
@@ -86,6 +86,19 @@ def ranks(
         similar = queries[start : start + size] @ documents.T
         for row, wanted in zip(similar, relevant[start : start + size], strict=True):
             found.append(np.array([_rank(row, last, column) for column in wanted], dtype=np.int64))
+    return found
+
+
+def best_hits(queries: NDArray[np.float32], documents: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
+    """Rows of each query's most similar documents, best first, shape (n_queries, at most depth)."""
+    depth = min(depth, len(documents))
+    size = max(1, _BLOCK_BYTES // (4 * max(1, len(documents))))
+    found = np.empty((len(queries), depth), dtype=np.int64)
+    for start in range(0, len(queries), size):
+        similar = queries[start : start + size] @ documents.T
+        near = np.argpartition(-similar, depth - 1, axis=1)[:, :depth]
+        order = np.argsort(-np.take_along_axis(similar, near, axis=1), axis=1, kind="stable")
+        found[start : start + size] = np.take_along_axis(near, order, axis=1)
     return found
 
 

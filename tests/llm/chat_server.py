@@ -20,6 +20,7 @@ class ChatServer:
 
     Attributes:
         bodies: What was asked, in the order in which it came.
+        paths: Where, likewise.
         headers: The headers of each, names in lower case.
         at_once: How many requests were at most under way together.
     """
@@ -27,7 +28,7 @@ class ChatServer:
     def __init__(self, reply=None, delay=0.0, usage=True):
         self.reply = reply or (lambda body: f"answer to {body['messages'][-1]['content']}")
         self.delay, self.usage = delay, usage
-        self.bodies, self.headers = [], []
+        self.bodies, self.paths, self.headers = [], [], []
         self.at_once = self.under_way = 0
         self.lock = threading.Lock()
         owner = self
@@ -41,6 +42,7 @@ class ChatServer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with owner.lock:
                     owner.bodies.append(body)
+                    owner.paths.append(self.path)
                     owner.headers.append({name.lower(): value for name, value in self.headers.items()})
                     owner.under_way += 1
                     owner.at_once = max(owner.at_once, owner.under_way)
@@ -110,6 +112,7 @@ class ChatServer:
 
     def forget(self):
         self.bodies.clear()
+        self.paths.clear()
         self.headers.clear()
         self.at_once = 0
 

@@ -18,7 +18,7 @@ from benchmark.records import Chunk, Hit
 from benchmark.reporting.leaderboard import make_leaderboard
 from benchmark.reporting.report import make_report
 from benchmark.runs import rank, write_run
-from benchmark.specs import BenchmarkSpec, Endpoint, FinetuneSpec, GenerateSpec, LLMSpec
+from benchmark.specs import BenchmarkSpec, BiEncoderRun, Endpoint, GenerateSpec, LLMSpec
 
 BASE, TUNED, DOTTED, LEXICAL, FUSED = "base", "village-tuned", "bge-small-en-v1.5", "bm25", "bm25+tuned"
 SYSTEMS = {BASE: 1.2, TUNED: 1.9, DOTTED: 1.2, LEXICAL: 1.0, FUSED: 2.0}
@@ -175,6 +175,30 @@ def empty_lab(tmp_path: Path) -> Lab:
     return make_lab(tmp_path / "project")
 
 
+def add_general(lab: Lab, name: str, skills: dict[str, float], n: int = 150) -> Lab:
+    """A general set with retrieval runs, as the pipeline keeps them; a system's skill is how well it ranks there."""
+    write_text(lab.project.root / "tasks" / name / "domain.yaml",
+               f"title: Set {name}\nbeir: .\nreranking: {{base: {BASE}}}\n")  # fmt: skip
+    project = Project(lab.project.root)
+    domain = project.domain(name)
+    chunks = [Chunk(f"{name}-{i}", f"{name}-{i}", "", (), -1, -1, f"Passage {i}.") for i in range(40)]
+    rng = np.random.default_rng(n)
+    qrels = {f"{name}-q{i}": {chunks[int(j)].id: 1 for j in rng.choice(40, 1 + i % 2, replace=False)} for i in range(n)}
+    run_stage(
+        Stage("ingest", 1), domain.chunks, inputs={}, settings={}, reporter=SILENT,
+        build=lambda folder: {"chunks": write_jsonl(folder / "chunks.jsonl", [chunk.to_json() for chunk in chunks])},
+    )  # fmt: skip
+    testset = run_stage(
+        Stage("testset", 1), domain.testset, inputs={}, settings={}, reporter=SILENT,
+        build=lambda folder: _write_testset(folder, ["core"] * n, qrels),
+    )  # fmt: skip
+    general = replace(lab, project=project, domain=domain, testset=testset, chunks=[c.id for c in chunks], qrels=qrels)
+    for seed, (system, skill) in enumerate(skills.items(), start=50):
+        general.evaluate(system, "retrieval", general.scores(skill, seed))
+    found = [*lab.benchmark.general, *([name] if name not in lab.benchmark.general else [])]
+    return replace(lab.with_benchmark(general=found), project=project)
+
+
 def add_training(lab: Lab) -> Lab:
     """Manifests of synthetic data and fine-tuning, as the report shows them."""
     funnel = [
@@ -193,7 +217,7 @@ def add_training(lab: Lab) -> Lab:
     llm = LLMSpec(endpoint=Endpoint(base_url="http://localhost:1", model="m"))
     return lab.with_benchmark(
         generate=GenerateSpec(llm=llm, retriever=BASE),
-        finetune=[FinetuneSpec(name=TUNED, kind="bi-encoder", base=BASE)],
+        finetune=[BiEncoderRun(name=TUNED, base=BASE, mix=[])],
     )
 
 

@@ -14,11 +14,14 @@ from benchmark import stats
 from benchmark.console import SILENT
 from benchmark.errors import BenchError
 from benchmark.files import write_text
-from benchmark.reporting.board import TASKS, Leaderboard, Question, Settings, dump_compact
+from benchmark.reporting.board import TASKS, Leaderboard, Question, Settings
+from benchmark.reporting.compact import dump_compact
 from benchmark.reporting.compare import with_statistics
 from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard, read_leaderboard
 from benchmark.reporting.metrics import Metric, _fixed_width, metrics_for
-from benchmark.reporting.render import headline_table, leaderboard_markdown, sentence
+from benchmark.reporting.pages import leaderboard_markdown
+from benchmark.reporting.render import headline_table, sentence
+from benchmark.reporting.systems import System
 from benchmark.reporting.terminal import leaderboard_table
 
 NDCG = Metric("ndcg", 10)
@@ -98,8 +101,6 @@ def synthetic(scores: dict[str, list[float]], categories: list[str] | None = Non
     metrics = metrics_for("ndcg@10", 100)
     n = len(next(iter(scores.values())))
     settings = Settings("base", "ndcg@10", 100, 1000, 1000, 0.05, 0)
-    from benchmark.reporting.board import System
-
     return with_statistics(
         Leaderboard(
             domain="d", title="D", task_names={"retrieval": "DRetrieval", "reranking": "DReranking"}, testset="t",

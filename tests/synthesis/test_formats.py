@@ -16,7 +16,7 @@ from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.rag_columns import COLUMNS, Rag, RagRow
 from benchmark.synthesis.sources import make_source, read_imported
 from benchmark.synthesis.split import Split
-from benchmark.training.data import read_development
+from benchmark.training.material import read_material
 
 CHUNKS = [Chunk(f"d{i}.md#0", f"d{i}.md", f"Title {i}", ("Part",), 0, 9, f"Text {i} =SUM(1)\n'x'") for i in range(6)]
 KEPT = [
@@ -123,7 +123,7 @@ def test_further_passages_that_answer_a_development_query_are_relevant(project):
     lines = [line.split("\t") for line in (domain.synthetic / "dev_qrels.tsv").read_text().splitlines()[1:]]
     first, second = (row["id"] for row in iter_jsonl(domain.synthetic / "dev_queries.jsonl"))
     assert lines == [[first, f"d{n}.md#0", "1"] for n in (4, 1, 5)] + [[second, "d5.md#0", "1"]]
-    assert read_development(domain).qrels == {first: {"d1.md#0", "d4.md#0", "d5.md#0"}, second: {"d5.md#0"}}
+    assert [asked.relevant for asked in read_material(domain, None, 0).development] == [(1, 4, 5), (5,)]
 
 
 def test_the_same_data_give_the_same_bytes(tmp_path):

@@ -1,5 +1,6 @@
 """Linear adapters: what is learnt, what is chosen, and what ends in the folder."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -21,26 +23,25 @@ from benchmark.pipeline import Pipeline
 from benchmark.provenance import Outcome
 from benchmark.records import Chunk, read_chunks
 from benchmark.runs import rank_row
-from benchmark.specs import AdapterSettings, BenchmarkSpec, FinetuneSpec, parse_spec
+from benchmark.specs import AdapterRun, AdapterSettings, BenchmarkSpec, parse_spec
 from benchmark.training import linear
-from benchmark.training.adapter import MADE, Asked, Material, further_positives, kinds_of, read_material
-from benchmark.training.choice import FEWEST, Kind, choose
+from benchmark.training.choice import Choice
 from benchmark.training.finetune import finetune
-from benchmark.training.linear import Pairs, fit
+from benchmark.training.lexical import lexical_targets
+from benchmark.training.linear import Pairs, Targets, fit
+from benchmark.training.material import FEWEST, MADE, Asked, Material, drawn, further_positives, kinds_of, read_material
 from benchmark.training.ranks import Judged, ranks
 
-SPEC = parse_spec(
-    FinetuneSpec,
-    {
-        "name": "linear", "kind": "adapter", "base": "tiny",
-        "adapter": {"epochs": 12, "learning_rate": 3e-3, "batch_size": 16, "shrinkage": 0.0},
-    },
-    "test",
-)  # fmt: skip
+RUN = AdapterRun(name="linear", base="tiny", epochs=12, learning_rate=3e-3, batch_size=16, shrinkage=0.0)
 
 
 def silent(done, text):
     pass
+
+
+def train(*given):
+    """What an adapter's run leaves."""
+    return finetune(*given)[0]
 
 
 # --- settings -------------------------------------------------------------------------------------------------------
@@ -50,39 +51,33 @@ def test_each_number_of_sides_has_its_defaults():
     one = parse_spec(AdapterSettings, {}, "x")
     two = parse_spec(AdapterSettings, {"sides": "both"}, "x")
     assert (one.sides, one.epochs, one.learning_rate, one.batch_size, one.scale) == ("query", 30, 3e-4, 256, 20.0)
-    assert (two.epochs, two.learning_rate) == (60, 1e-4)
+    assert (two.epochs, two.learning_rate) == (40, 2e-4)
     assert parse_spec(AdapterSettings, {"sides": "both", "epochs": 5}, "x").epochs == 5
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"kind": "adapter", "epochs": 3.0}, "'epochs' cannot be set for kind: adapter; its own settings stand under"),
-        ({"kind": "adapter", "hard_negatives": 0, "max_length": 9}, "'max_length', 'hard_negatives' cannot be set"),
-        ({"kind": "bi-encoder", "adapter": {"epochs": 3}}, "'adapter' goes with kind: adapter, not with kind: bi-enc"),
-        ({"kind": "adapter", "adapter": {"side": "both"}}, "unknown key 'adapter.side'; did you mean 'sides'?"),
-        ({"kind": "adapter", "adapter": {"sides": "three"}}, "'adapter.sides'"),
-        ({"kind": "adapter", "adapter": {"sides": ["both"]}}, "'adapter.sides'"),
-        ({"kind": "adapter", "adapter": {"shrinkage": -1.0}}, "'adapter.shrinkage'"),
+        ({"hard_negatives": 3}, "unknown key 'hard_negatives'"),
+        ({"side": "both"}, "unknown key 'side'; did you mean 'sides'?"),
+        ({"sides": "three"}, "'sides'"),
+        ({"sides": ["both"]}, "'sides'"),
+        ({"shrinkage": -1.0}, "'shrinkage'"),
+        ({"epochs": 3.5}, "'epochs'"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(more, said):
     with pytest.raises(BenchError) as error:
-        parse_spec(FinetuneSpec, {"name": "x", "base": "tiny", **more}, "b.yaml")
+        parse_spec(AdapterRun, {"name": "x", "base": "tiny", **more}, "b.yaml")
     assert said in str(error.value)
     assert len(error.value.problems) == 1
 
 
-def test_only_the_settings_of_its_kind_count():
-    plain = parse_spec(FinetuneSpec, {"name": "x", "kind": "bi-encoder", "base": "b"}, "x")
-    assert "adapter" not in plain.effective
-    assert plain.effective["learning_rate"] == plain.learning_rate
-    assert FinetuneSpec.model_validate_json(plain.model_dump_json()) == plain
-    bare = parse_spec(FinetuneSpec, {"name": "x", "kind": "adapter", "base": "b"}, "x")
-    assert bare.effective["adapter"] == AdapterSettings().model_dump()
-    assert set(SPEC.effective) == {"name", "kind", "base", "max_pairs", "adapter"}
-    again = FinetuneSpec.model_validate_json(SPEC.model_dump_json(exclude_unset=True))
-    assert again == SPEC
+def test_a_run_has_the_defaults_of_its_sides_and_tells_all_of_its_settings():
+    bare = AdapterRun(name="x", base="b", sides="both")
+    assert (bare.epochs, bare.learning_rate, bare.kind) == (40, 2e-4, "adapter")
+    assert set(RUN.effective) == {"name", "kind", "base", "max_pairs", *AdapterSettings.model_fields}
+    assert AdapterRun.model_validate_json(RUN.model_dump_json(exclude_unset=True)) == RUN
 
 
 # --- training on vectors --------------------------------------------------------------------------------------------
@@ -171,24 +166,35 @@ def test_the_loss_is_cross_entropy_over_the_whole_corpus():
     assert loss == pytest.approx(float(expected + 2.0 * away.square().sum() / 12), rel=1e-5)
 
 
+def shared_out(pairs, weight, depth=6, seed=3):
+    """Shares of some candidates for each query, `weight` in all."""
+    rng = np.random.default_rng(seed)
+    open_rows = np.flatnonzero(~pairs.left_out)
+    rows = np.array([rng.permutation(np.setdiff1d(open_rows, also))[:depth] for also in pairs.also])
+    shares = rng.random(rows.shape).astype(np.float32)
+    return Targets(rows, weight * shares / shares.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize("sides", ["query", "both"])
-def test_blocks_of_candidates_change_nothing_and_bound_what_is_held(monkeypatch, sides):
+def test_blocks_of_candidates_change_nothing_and_bound_what_is_held(monkeypatch, sides, taught):
     pairs = make_pairs(30, documents=50)
     also = [[(int(row) + 1) % 50, (int(row) + 7) % 50] for row in pairs.positives]
     left_out = np.zeros(50, dtype=bool)
     left_out[[3, 44]] = True
     left_out[pairs.positives] = False
     pairs = Pairs(pairs.queries, pairs.documents, pairs.positives, also, left_out)
+    pairs = dataclasses.replace(pairs, targets=shared_out(pairs, 0.6) if taught else None)
     made = settings(sides=sides, batch_size=64)
     loss, grads = gradients(pairs, made)
     seen = []
-    original = linear._Learner._log_sum_of
+    original = linear._Learner._sums_of
 
-    def spy(self, queries, start, stop, hidden):
+    def spy(self, queries, start, stop, hidden, taught):
         seen.append(stop - start)
-        return original(self, queries, start, stop, hidden)
+        return original(self, queries, start, stop, hidden, taught)
 
-    monkeypatch.setattr(linear._Learner, "_log_sum_of", spy)
+    monkeypatch.setattr(linear._Learner, "_sums_of", spy)
     in_blocks, block_grads = gradients(pairs, made, 7, monkeypatch)
     assert max(seen) == 7
     assert len(seen) >= 8
@@ -196,6 +202,40 @@ def test_blocks_of_candidates_change_nothing_and_bound_what_is_held(monkeypatch,
     assert len(grads) == (1 if sides == "query" else 2)
     for one, other in zip(grads, block_grads, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_loss_with_a_teacher_is_cross_entropy_with_its_shares_and_the_own_passage():
+    import torch
+
+    pairs = make_pairs(25, documents=40)
+    targets = shared_out(pairs, 0.7)
+    loss, _ = gradients(dataclasses.replace(pairs, targets=targets), settings())
+    drawn = torch.Generator().manual_seed(0)
+    expected = np.zeros((25, 40), dtype=np.float32)
+    np.put_along_axis(expected, targets.rows, targets.shares, axis=1)
+    expected[np.arange(25), pairs.positives] += 0.3
+    away = 0.1 * torch.randn((12, 12), generator=drawn)
+    queries = torch.nn.functional.normalize(torch.from_numpy(pairs.queries) @ (torch.eye(12) + away).T, dim=1)
+    logits = 20.0 * queries @ torch.from_numpy(pairs.documents).T
+    assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(expected))), rel=1e-4)
+
+
+def test_a_lexical_target_holds_what_both_bm25_and_the_base_rank_high():
+    chunks = [Chunk(f"c{i}", "d", "", (), -1, -1, text) for i, text in enumerate(
+        ["the queen bee leaves the hive", "a hive in spring", "rye flour and water", "a clock of chess", "flour for bread"]
+    )]  # fmt: skip
+    documents = unit(np.eye(5, 6) + 0.1)
+    queries = unit(documents[[0, 2]] + 0.05)
+    left_out = np.array([False, False, False, True, False])
+    pairs = Pairs(queries, documents, np.array([0, 2]), [[], [4]], left_out)
+    targets = lexical_targets(pairs, ["queen bee hive", "rye flour"], chunks, np.array([0.75, 0.25], dtype=np.float32))
+    dense = np.zeros((2, 5))
+    np.put_along_axis(dense, targets.rows, targets.shares, axis=1)
+    np.testing.assert_allclose(dense.sum(axis=1), [0.75, 0.25], rtol=1e-5)
+    assert dense[:, 3].tolist() == [0, 0]
+    assert dense[1, 4] == 0
+    assert dense[0].argsort()[::-1][:2].tolist() == [0, 1]
+    assert dense[1].argmax() == 2
 
 
 def test_further_positives_and_documents_left_out_are_no_negatives():
@@ -269,75 +309,6 @@ def test_scores_are_those_of_pytrec_eval():
     np.testing.assert_allclose(quality.mrr, [expected[f"q{n}"]["recip_rank"] for n in range(30)], atol=1e-6)
 
 
-# --- the choice -----------------------------------------------------------------------------------------------------
-
-EVERY = Kind("span", np.arange(0, 100))
-NAMES = Kind("with title", np.arange(60, 100))
-
-
-def scores(low, high):
-    """60 queries of one kind, 40 that name their document."""
-    return np.array([low] * 60 + [high] * 40) + np.random.default_rng(0).normal(scale=0.01, size=100)
-
-
-BASE_SCORES = np.array([0.5] * 60 + [0.8] * 40)
-
-
-def test_the_best_mixture_is_chosen_where_nothing_loses():
-    chosen = choose(BASE_SCORES, {1.0: scores(0.7, 0.9), 0.5: scores(0.6, 0.85)}, [EVERY, NAMES])
-    assert (chosen.share, chosen.word) == (1.0, "tuned")
-    assert "no kind of query loses" in chosen.why
-    over = choose(BASE_SCORES, {1.0: scores(0.55, 0.85), 0.5: scores(0.6, 0.85)}, [EVERY, NAMES])
-    assert (over.share, over.word) == (0.5, "mixture")
-
-
-def test_a_kind_that_loses_brings_a_smaller_mixture():
-    mixtures = {1.0: scores(0.9, 0.6), 0.5: scores(0.7, 0.75), 0.25: scores(0.6, 0.82)}
-    chosen = choose(BASE_SCORES, mixtures, [EVERY, NAMES])
-    assert (chosen.share, chosen.word) == (0.25, "mixture")
-    assert "'with title' worse (0.8000 -> " in chosen.why
-    assert [row["share"] for row in chosen.to_json()["mixtures"]] == [0.0, 0.25, 0.5, 1.0]
-    harmed = {row["share"]: [kind["harmed"] for kind in row["kinds"]] for row in chosen.to_json()["mixtures"]}
-    assert harmed == {0.0: [], 0.25: [False, False], 0.5: [False, True], 1.0: [False, True]}
-
-
-def test_where_every_mixture_harms_or_none_gains_the_base_stays():
-    harmful = choose(BASE_SCORES, {1.0: scores(0.9, 0.6), 0.5: scores(0.8, 0.7)}, [EVERY, NAMES])
-    assert (harmful.share, harmful.word) == (0.0, "base")
-    assert "no smaller share gains without a loss" in harmful.why
-    useless = choose(BASE_SCORES, {1.0: BASE_SCORES, 0.5: BASE_SCORES - 0.1}, [EVERY, NAMES])
-    assert useless.share == 0.0
-    assert "no mixture is better than the base" in useless.why
-
-
-def test_a_loss_counts_only_from_enough_queries_on_and_only_where_it_is_significant():
-    worse = scores(0.9, 0.9)
-    worse[: FEWEST - 1] = 0.1
-    few = Kind("acronym", np.arange(0, FEWEST - 1))
-    assert choose(BASE_SCORES, {1.0: worse}, [few]).share == 1.0
-    assert choose(BASE_SCORES, {1.0: worse}, [Kind("with title", few.rows, 1)]).share == 0.0
-    noisy = BASE_SCORES + np.random.default_rng(1).normal(scale=0.3, size=100)
-    noisy[60:] += (BASE_SCORES[60:] - noisy[60:]).mean() - 0.005
-    noisy[:60] += 0.2
-    unsure = choose(BASE_SCORES, {1.0: noisy}, [NAMES])
-    assert unsure.kinds[1.0][0].score < unsure.kinds[1.0][0].base
-    assert unsure.share == 1.0
-
-
-def test_made_queries_warn_but_are_not_in_the_mean():
-    base, tuned = np.full(80, 0.5), np.array([0.7] * 40 + [0.3] * 40)
-    made = Kind(MADE, np.arange(40, 80), 1)
-    assert choose(base, {1.0: tuned}, [made], counted=40).share == 0.0
-    alone = choose(base, {1.0: tuned}, [], counted=40)
-    assert alone.scores == {0.0: pytest.approx(0.5), 1.0: pytest.approx(0.7)}
-
-
-def test_nothing_to_choose_by_is_told():
-    for base, mixtures in (([], {1.0: []}), ([0.5], {})):
-        with pytest.raises(BenchError, match="nothing to choose by"):
-            choose(base, mixtures, [])
-
-
 # --- what is read ---------------------------------------------------------------------------------------------------
 
 
@@ -356,15 +327,53 @@ def test_twins_and_equal_queries_are_further_positives():
     assert further_positives(Material(chunks, asked, [], [])) == [[2], [3], [1], []]
 
 
-def test_kinds_are_origins_and_names():
+def asked_often(*groups):
+    """So many queries of each (number, origin, type), all on the first passage."""
+    return [
+        Asked(f"{origin} {number}", (0,), origin, kind) for count, origin, kind in groups for number in range(count)
+    ]
+
+
+def test_kinds_are_origins_types_of_written_ones_and_names():
+    asked = asked_often((40, "llm", "question"), (30, "llm", "edge"), (29, "llm", "keywords"), (50, "span", ""))
+    asked[-1] = Asked("harbour RULES and more", (0,), "span")
+    asked.append(Asked("no title", (1,), "span"))
     chunks = [chunk(0, "x"), chunk(1, "y", "")]
-    asked = [Asked("Harbour rules: x", (0,), "span"), Asked("y", (0,), "llm"), Asked("harbour RULES", (0,), "span"),
-             Asked("", (1,), "llm")]  # fmt: skip
-    kinds = kinds_of(Material(chunks, [], asked, [Asked("Harbour rules: y", (0,), "llm")]))
-    assert {kind.name: kind.rows.tolist() for kind in kinds} == {
-        "llm": [1, 3], "span": [0, 2], "with title": [0, 2], "without title": [1], MADE: [4],
+    kinds = {
+        kind.name: kind.rows.tolist() for kind in kinds_of(Material(chunks, [], asked, asked_often((3, "llm", ""))))
+    }
+    assert kinds == {
+        "llm": [*range(99)], "span": [*range(99, 150)], "llm: question": [*range(40)], "llm: edge": [*range(40, 70)],
+        "with title": [148], "without title": [*range(148)], MADE: [150, 151, 152],
     }  # fmt: skip
-    assert {kind.name for kind in kinds if kind.fewest == 1} == {"with title", MADE}
+
+
+def test_origins_with_few_queries_are_looked_at_together():
+    asked = asked_often((FEWEST, "span", ""), (3, "heading", ""), (FEWEST - 1, "acronym", ""), (2, "llm", "question"))
+    kinds = {kind.name: len(kind.rows) for kind in kinds_of(Material([chunk(0, "x", "")], [], asked, []))}
+    assert kinds == {"span": FEWEST, "acronym, heading, llm (few of each)": FEWEST + 4}
+
+
+def test_written_questions_are_those_of_language_models_and_people():
+    asked = asked_often((2, "span", ""), (1, "llm", "edge"), (1, "lexical", ""), (2, "imported", ""))
+    assert Material([chunk(0, "x")], [], asked, []).written.tolist() == [2, 4, 5]
+
+
+def test_a_drawn_part_keeps_the_proportions_of_the_kinds():
+    asked = asked_often((500, "span", ""), (300, "llm", "edge"), (100, "llm", "keywords"), (100, "acronym", ""))
+    made = [Asked(f"Harbour rules: {item.text}", item.relevant, item.origin, item.type) for item in asked[:400]]
+    material = Material([chunk(0, "x")], [], asked, made)
+    rows = drawn(material, 100, 0)
+    some = material.only(rows)
+    counts = Counter((item.origin, item.type) for item in some.development)
+    assert counts == {("span", ""): 50, ("llm", "edge"): 30, ("llm", "keywords"): 10, ("acronym", ""): 10}
+    texts = {item.text for item in asked[:400]} & {item.text for item in some.development}
+    assert {item.text for item in some.made} == {f"Harbour rules: {text}" for text in texts}
+    assert 30 < len(texts) < 50
+    assert [item.text for item in some.judged] == [material.judged[row].text for row in rows]
+    assert rows.tolist() == sorted(set(rows.tolist())) == drawn(material, 100, 0).tolist()
+    assert rows.tolist() != drawn(material, 100, 1).tolist()
+    assert drawn(material, 1000, 0).tolist() == list(range(1400))
 
 
 # --- the stage ------------------------------------------------------------------------------------------------------
@@ -405,10 +414,8 @@ def ready(project):
 
 def always(share):
     """A choice that keeps this share, whatever the development split says."""
-    from benchmark.training.choice import Choice
-
-    return lambda base, mixtures, kinds, counted, seed: Choice(
-        share, "told to", {0.0: 0.1, **dict.fromkeys(mixtures, 0.2)}, {}
+    return lambda base, mixtures, kinds, counted, seed, written: Choice(
+        share, "told to", counted, False, {0.0: 0.1, **dict.fromkeys(mixtures, 0.2)}, {}
     )
 
 
@@ -419,8 +426,8 @@ def test_an_adapter_emits_a_spec_and_a_model_that_agree(ready, monkeypatch, side
     project, domain, synthetic = ready
     monkeypatch.setattr("benchmark.training.adapter.choose", always(1.0))
     (project.root / "weights" / "tiny" / "LICENSE").write_text("Do as you please.\n")
-    run = SPEC.model_copy(update={"adapter": SPEC.adapter.model_copy(update={"sides": sides})})
-    outcome = finetune(project, domain, run, 0, synthetic, SILENT)
+    run = RUN.model_copy(update={"sides": sides})
+    outcome = train(project, domain, run, 0, synthetic, SILENT)
     spec = project.model_spec("linear")
     assert (spec.source, spec.base, spec.adapter) == ("adapter", "tiny", "results/village/models/linear")
     assert spec.provenance["base"] == "tiny"
@@ -439,7 +446,7 @@ def test_an_adapter_emits_a_spec_and_a_model_that_agree(ready, monkeypatch, side
     base = open_encoder(project, "tiny").encode(texts, "document")
     assert np.array_equal(adapted.encode(texts, "document"), base) == (sides == "query")
     assert (outcome.folder / "LICENSE").read_text() == "Do as you please.\n"
-    assert finetune(project, domain, run, 0, synthetic, SILENT).skipped
+    assert train(project, domain, run, 0, synthetic, SILENT).skipped
 
 
 def test_the_corpus_is_encoded_once_for_base_and_adapters(ready, monkeypatch):
@@ -454,8 +461,7 @@ def test_the_corpus_is_encoded_once_for_base_and_adapters(ready, monkeypatch):
 
     monkeypatch.setattr(DenseEncoder, "encode", spy)
     for name, sides in (("linear", "query"), ("linear2", "both")):
-        adapter = SPEC.adapter.model_copy(update={"sides": sides})
-        finetune(project, domain, SPEC.model_copy(update={"name": name, "adapter": adapter}), 0, synthetic, SILENT)
+        train(project, domain, RUN.model_copy(update={"name": name, "sides": sides}), 0, synthetic, SILENT)
         open_retriever(project, domain, name, chunks).run({"q": "queen"}, 3)
     assert [count for role, count in asked if role == "document" and count > 1] == [len(chunks)]
     assert len([count for role, count in asked if role == "query" and count > 1]) == 2  # training and development
@@ -464,7 +470,7 @@ def test_the_corpus_is_encoded_once_for_base_and_adapters(ready, monkeypatch):
 def test_the_card_says_what_was_done(ready, monkeypatch):
     project, domain, synthetic = ready
     (project.specs_folder / "tiny.yaml").write_text("path: weights/tiny\nmax_length: 96\nlicence: Apache-2.0\n")
-    outcome = finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    outcome = train(project, domain, RUN, 0, synthetic, SILENT)
     card = (outcome.folder / "README.md").read_text()
     facts = outcome.facts
     for part in ("license: apache-2.0", "# linear", "`tiny`", "Village", "CC0-1.0", "encode_query", "InfoNCE, scale 20",
@@ -478,7 +484,7 @@ def test_the_base_stays_where_the_choice_says_so(ready, monkeypatch):
     project, domain, synthetic = ready
     monkeypatch.setattr("benchmark.training.adapter.choose", always(0.0))
     heard = Notes()
-    outcome = finetune(project, domain, SPEC, 0, synthetic, heard)
+    outcome = train(project, domain, RUN, 0, synthetic, heard)
     assert outcome.facts["choice"]["chosen"] == "base"
     assert outcome.facts["development"]["after"] == outcome.facts["development"]["before"]
     assert any("base: told to" in line for line in heard.lines)
@@ -500,7 +506,7 @@ def tree(folder):
 
 def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(ready):
     project, domain, synthetic = ready
-    spec = SPEC.model_copy(update={"adapter": SPEC.adapter.model_copy(update={"epochs": 12, "sides": "both"})})
+    run = RUN.model_copy(update={"sides": "both"})
     code = f"""
     import time
     from pathlib import Path
@@ -508,7 +514,7 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(read
     from benchmark.console import SILENT
     from benchmark.project import Project
     from benchmark.provenance import Outcome
-    from benchmark.specs import FinetuneSpec
+    from benchmark.specs import AdapterRun
     from benchmark.training.finetune import finetune
     write = module.write_model
     def slow(target, *more):
@@ -518,8 +524,8 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(read
     module.write_model = slow
     project = Project(Path({str(project.root)!r}))
     domain = project.domain("village")
-    spec = FinetuneSpec.model_validate_json({spec.model_dump_json(exclude_unset=True)!r})
-    finetune(project, domain, spec, 0, Outcome(domain.synthetic, False, {synthetic.manifest!r}), SILENT)
+    run = AdapterRun.model_validate_json({run.model_dump_json(exclude_unset=True)!r})
+    finetune(project, domain, run, 0, Outcome(domain.synthetic, False, {synthetic.manifest!r}), SILENT)
     """
     mark = project.root / "written"
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.DEVNULL)
@@ -532,12 +538,12 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(read
     assert not domain.model("linear").exists()
     assert "linear" not in project.spec_names
 
-    first = tree(finetune(project, domain, spec, 0, synthetic, SILENT).folder)
+    first = tree(train(project, domain, run, 0, synthetic, SILENT).folder)
     emitted = (project.specs_folder / "linear.yaml").read_bytes()
     assert any(name.endswith("safetensors") for name in first)
     shutil.rmtree(domain.model("linear"))
     shutil.rmtree(domain.results / "vectors")
-    assert tree(finetune(project, domain, spec, 0, synthetic, SILENT).folder) == first
+    assert tree(train(project, domain, run, 0, synthetic, SILENT).folder) == first
     assert (project.specs_folder / "linear.yaml").read_bytes() == emitted
 
 
@@ -546,7 +552,7 @@ def test_passages_of_the_development_split_are_no_candidates(ready):
     material = read_material(domain, None, 0)
     held_out = {row for asked in material.development for row in asked.relevant}
     assert held_out
-    facts = finetune(project, domain, SPEC, 0, synthetic, SILENT).facts
+    facts = train(project, domain, RUN, 0, synthetic, SILENT).facts
     assert facts["candidates"] == len(material.chunks) - len(held_out)
     assert not held_out & {row for asked in material.training for row in asked.relevant}
 
@@ -581,7 +587,7 @@ def test_missing_data_say_what_to_do(ready, edit, said):
     project, domain, synthetic = ready
     edit(domain.synthetic)
     with pytest.raises(BenchError) as error:
-        finetune(project, domain, SPEC, 0, synthetic, SILENT)
+        train(project, domain, RUN, 0, synthetic, SILENT)
     assert said in str(error.value)
     assert not domain.model("linear").exists()
 
@@ -595,8 +601,8 @@ def test_too_little_memory_says_what_to_lower(ready, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("benchmark.training.adapter.fit", fail)
-    with pytest.raises(BenchError, match=r"lower adapter.batch_size \(now 16\)"):
-        finetune(project, domain, SPEC, 0, synthetic, SILENT)
+    with pytest.raises(BenchError, match=r"lower batch_size \(now 16\)"):
+        train(project, domain, RUN, 0, synthetic, SILENT)
 
 
 def test_a_base_that_gives_nothing_but_vectors_will_do(ready, monkeypatch):
@@ -612,7 +618,7 @@ def test_a_base_that_gives_nothing_but_vectors_will_do(ready, monkeypatch):
             return unit([np.sum([table[word] for word in text.split()], axis=0) for text in texts])
 
     monkeypatch.setattr("benchmark.training.adapter.open_encoder", lambda *_: Words())
-    folder = finetune(project, domain, SPEC, 0, synthetic, SILENT).folder
+    folder = train(project, domain, RUN, 0, synthetic, SILENT).folder
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
         "linear_adapter.safetensors",
@@ -634,7 +640,7 @@ def test_from_documents_to_a_leaderboard(project):
                 "filters": {"off": ["round_trip"], "near_duplicate": 1.0, "leak_similarity": 1.0},
                 "negatives": {"margin": 1.0},
             },
-            "finetune": [{"name": "linear", "kind": "adapter", "base": "tiny", "adapter": {"epochs": 3}}],
+            "finetune": [{"name": "linear", "kind": "adapter", "base": "tiny", "epochs": 3}],
             "baseline": "tiny", "models": ["linear"], "bootstrap": 1000, "permutations": 1000,
         },
         "test",
