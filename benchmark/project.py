@@ -67,13 +67,13 @@ class Domain:
     @property
     def of_source(self) -> "Domain":
         """The domain as it would be with those passages for its documents."""
-        spec = self.spec.model_copy(update={"beir": None, "documents": "documents"})
+        spec = self.spec.model_copy(update={"beir": None, "hub": None, "documents": "documents"})
         return Domain(self.name, spec, self.source, self.source)
 
     @property
     def has_questions(self) -> bool:
         """Whether there is a test set at all; training data can be made without one."""
-        return self.spec.beir is not None or self.questions.is_file()
+        return self.spec.beir is not None or self.spec.hub is not None or self.questions.is_file()
 
     @property
     def passages(self) -> Path:

@@ -133,7 +133,7 @@ def _hub_folder(repository: str, revision: str | None, where: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py"]
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py", "LICENSE*", "LICENCE*", "NOTICE*", "COPYING*"]
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except LocalEntryNotFoundError:

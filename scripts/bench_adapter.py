@@ -10,14 +10,15 @@ nDCG@10 on people's questions with 95 % intervals. `--keep` holds vectors and da
 """
 
 import argparse
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_common import BASE, CUTOFF, SHARED, against, interval, make_project, question_scores
 from numpy.typing import NDArray
 
 from benchmark.cli.screen import Screen
@@ -26,17 +27,12 @@ from benchmark.encoders.store import document_vectors, query_vectors
 from benchmark.evaluation.evaluate import Evaluator
 from benchmark.files import iter_jsonl
 from benchmark.pipeline import Pipeline
-from benchmark.project import Domain, Project, builtin_root
-from benchmark.records import Chunk, read_testset
-from benchmark.runs import read_run
+from benchmark.project import Domain, Project
+from benchmark.records import Chunk
 from benchmark.specs import AdapterSettings, BenchmarkSpec, parse_spec
-from benchmark.stats import bootstrap_interval, sign_flip_test
+from benchmark.training.lexical import lexical_targets
 from benchmark.training.linear import Pairs, fit
-from benchmark.training.ranks import Floats, ranks
-
-BASE = "all-minilm-l6-v2"
-SHARED = builtin_root().parent / "shared" / "data"
-CUTOFF = 10
+from benchmark.training.ranks import ranks
 
 
 def main() -> None:
@@ -58,19 +54,6 @@ def main() -> None:
                 peoples_questions(project, domain)
 
 
-def make_project(root: Path, folder: Path) -> tuple[Project, Domain]:
-    """A project around one BEIR folder."""
-    domain = root / "tasks" / folder.name
-    domain.mkdir(parents=True, exist_ok=True)
-    (root / "model_specs").mkdir(exist_ok=True)
-    shutil.copy(builtin_root() / "model_specs" / f"{BASE}.yaml", root / "model_specs")
-    (domain / "domain.yaml").write_text(
-        f"title: {folder.name}\nbeir: {folder}\nreranking: {{base: {BASE}, depth: 10}}\n", encoding="utf-8"
-    )
-    project = Project(root)
-    return project, project.domain(folder.name)
-
-
 # --- the notebook's split by question -------------------------------------------------------------------------------
 
 
@@ -90,9 +73,14 @@ def split_by_question(project: Project, domain: Domain, folder: Path, rows: Sequ
     train = np.array([row["split"] == "train" for row in rows])
 
     nothing = np.zeros(len(documents), dtype=bool)
-    pairs = Pairs(queries[train], documents, owners[train], [()] * int(train.sum()), nothing)
+    plain = Pairs(queries[train], documents, owners[train], [()] * int(train.sum()), nothing)
+    settings = AdapterSettings()
     started = time.perf_counter()
-    maps = fit(pairs, AdapterSettings(), 0, lambda done, text: None).maps
+    # Written questions have a third of the lexical share, as in the training stage.
+    shares = np.full(len(plain.queries), settings.lexical / 3, dtype=np.float32)
+    texts = [row["text"] for row in rows if row["split"] == "train"]
+    pairs = replace(plain, targets=lexical_targets(plain, texts, chunks, shares))
+    maps = fit(pairs, settings, 0, lambda done, text: None).maps
     seconds = time.perf_counter() - started
     print(f"{domain.name}: {len(chunks)} passages, {train.sum()} questions to learn from, {(~train).sum()} to measure")
     ids = [chunk.id for chunk in chunks]
@@ -108,13 +96,6 @@ def first_ranks(
 ) -> NDArray[np.int64]:
     """The rank of each query's passage, shape (n_queries,)."""
     return np.concatenate(ranks(queries, documents, [[int(owner)] for owner in owners], ids))
-
-
-def interval(scores: Floats) -> str:
-    """The mean and its 95 % interval."""
-    found = bootstrap_interval(scores)
-    assert found is not None  # noqa: S101 (more than one question)
-    return f"{scores.mean():.4f} [{found.low:.4f}, {found.high:.4f}]"
 
 
 # --- pseudo-queries against people's questions ----------------------------------------------------------------------
@@ -146,29 +127,10 @@ def peoples_questions(project: Project, domain: Domain) -> None:
         scores[name] = question_scores(domain, name)
     print(f"{domain.name}: nDCG@10 on {len(scores[BASE])} questions of people")
     for name, row in scores.items():
-        against = (
-            ""
-            if name == BASE
-            else f"  {row.mean() - scores[BASE].mean():+.4f}  p {sign_flip_test(row, scores[BASE]):.2g}"
-        )
-        print(f"  {name:24} {interval(row)}{against}")
+        print(f"  {name:24} {interval(row)}  {'' if name == BASE else against(row, scores[BASE])}")
     for outcome in outcomes:
         choice = outcome.facts["choice"]
         print(f"  {outcome.folder.name}: {choice['chosen']} ({outcome.manifest['seconds']:.0f} s): {choice['why']}")
-
-
-def question_scores(domain: Domain, name: str) -> Floats:
-    """nDCG@10 of each question, from the kept run, with the graded gains of trec_eval."""
-    testset = read_testset(domain.testset)
-    run = read_run(domain.run("retrieval", name) / "run.trec")
-    weights = 1 / np.log2(np.arange(2, CUTOFF + 2))
-    found = []
-    for query in testset.queries:
-        judged = testset.qrels[query.id]
-        gains = np.array([judged.get(hit.chunk, 0) for hit in run.get(query.id, [])[:CUTOFF]], dtype=float)
-        ideal = np.array(sorted(judged.values(), reverse=True)[:CUTOFF], dtype=float)
-        found.append((gains * weights[: len(gains)]).sum() / (ideal * weights[: len(ideal)]).sum())
-    return np.array(found)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,9 @@ def measure(project: Project, domain: Domain, spec: BenchmarkSpec) -> None:
     print("  dimensions: base, tuned")
     for size in (384, *DIMENSIONS):
         pair = (BASE, tuned) if size == 384 else (f"{BASE}-{size}", f"{tuned}-{size}")
-        print(f"  {size:4}: {scores[pair[0]].mean():.4f}, {scores[pair[1]].mean():.4f}  {against(*(scores[n] for n in pair[::-1]))}")
+        print(
+            f"  {size:4}: {scores[pair[0]].mean():.4f}, {scores[pair[1]].mean():.4f}  {against(*(scores[n] for n in pair[::-1]))}"
+        )
     for outcome in outcomes:
         told = outcome.facts.get("choice", {})
         print(f"  {outcome.folder.name}: {outcome.manifest['seconds']:.0f} s; {told.get('why', '')}")
@@ -104,7 +106,9 @@ def measure(project: Project, domain: Domain, spec: BenchmarkSpec) -> None:
 def truncated(project: Project, name: str, size: int) -> str:
     """Write the spec of a model's first dimensions; returns its name."""
     short = f"{name}-{size}"
-    (project.specs_folder / f"{short}.yaml").write_text(dump_yaml({"base": name, "truncate_dim": size}), encoding="utf-8")
+    (project.specs_folder / f"{short}.yaml").write_text(
+        dump_yaml({"base": name, "truncate_dim": size}), encoding="utf-8"
+    )
     return short
 
 

@@ -8,7 +8,9 @@ import pytest
 import typer.main
 
 from benchmark.cli.main import app, run_app
+from benchmark.device import device_name
 from benchmark.pipeline import hold, release
+from benchmark.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = typer.main.get_command(app).commands
@@ -148,3 +150,71 @@ def test_init_makes_a_project_that_is_in_order(tmp_path, capsys):
     assert code == 2
     assert "is not empty" in err
     shutil.rmtree(tmp_path / "mine")
+
+
+def test_finetune_without_a_section_makes_an_adapter_and_says_how_to_compare_it(bench, capsys):
+    """No language model, no training runs, no `generate`: documents and a baseline are enough."""
+    project, path = bench
+    path.write_text("domains: [village]\nbaseline: all-minilm-l6-v2\nmodels: [bm25]\nbootstrap: 1000\n")
+    if device_name() != "cpu":
+        pytest.skip("on a GPU it makes a bi-encoder as well (tests/training/test_defaults.py)")
+    code, out, _ = run(capsys, "--project", project.root, "finetune")
+    assert code == 0
+    assert re.search(r"village-adapter: development nDCG@10 [01]\.\d{4} -> [01]\.\d{4}\n", out)
+    assert re.search(r"village-adapter: (tuned|mixed|base): \w", out)
+    assert out.endswith(
+        "to compare them, add under 'models:' in the benchmark file:\n  - village-adapter\n"
+        "then: domainbench evaluate village-adapter, or domainbench run for all of it\n"
+    )
+    spec = project.model_spec("village-adapter")
+    assert spec.base == "all-minilm-l6-v2" and spec.provenance["run"] == "village-adapter"
+
+    code, out, _ = run(capsys, "--project", project.root, "evaluate", "village-adapter")
+    assert code == 0 and "VillageRetrieval village-adapter: nDCG@10 0." in out
+    path.write_text(path.read_text().replace("models: [bm25]", "models:\n  - bm25\n  - village-adapter"))
+    code, out, _ = run(capsys, "--project", project.root, "run")
+    assert code == 0 and "village-adapter" in out
+    code, out, _ = run(capsys, "--project", project.root, "finetune")
+    assert code == 0 and "to compare" not in out, "it is compared already"
+    code, _, err = run(capsys, "--project", project.root, "finetune", "village-adpter")
+    assert code == 2 and "no run 'village-adpter'" in err and "there are: village-adapter" in err
+
+
+def test_an_empty_list_of_runs_trains_nothing(bench, capsys):
+    project, path = bench
+    path.write_text("domains: [village]\nbaseline: tiny\nmodels: [bm25]\nfinetune: []\n")
+    code, out, _ = run(capsys, "--project", project.root, "finetune")
+    assert (code, out) == (0, "'finetune' is empty in the benchmark file: nothing to train\n")
+    assert not (project.root / "results" / "village" / "synthetic").exists()
+
+
+def test_a_baseline_without_vectors_is_no_start(bench, capsys):
+    project, path = bench
+    generate = "generate: {retriever: tiny, questions_per_chunk: 0, filters: {off: all}}\n"
+    path.write_text(f"domains: [village]\nbaseline: bm25\nmodels: [tiny]\n{generate}")
+    code, _, err = run(capsys, "--project", project.root, "finetune")
+    assert code == 2 and "the baseline 'bm25' gives no vectors that could be tuned" in err
+
+
+def test_one_run_that_needs_another_says_which_comes_first(bench, capsys):
+    project, path = bench
+    path.write_text(
+        "domains: [village]\nbaseline: tiny\nmodels: [bm25]\ngenerate: {retriever: tiny, questions_per_chunk: 0}\n"
+        "finetune:\n  - {name: one, kind: adapter, base: tiny}\n  - {name: two, kind: hybrid, sides: [bm25, one]}\n"
+    )
+    code, _, err = run(capsys, "--project", project.root, "finetune", "two")
+    assert code == 2 and "'two' needs 'one'; make it first with: domainbench finetune one" in err
+
+
+def test_the_template_of_a_new_project_trains_an_adapter_and_shows_a_bi_encoder(tmp_path, capsys):
+    assert run(capsys, "init", tmp_path / "mine")[0] == 0
+    path = tmp_path / "mine" / "benchmark.yaml"
+    runs = Project(tmp_path / "mine").benchmark(path).finetune
+    assert [found.kind for found in runs] == ["adapter", "hybrid"]
+    before, _, after = path.read_text().partition("  # - name: my-biencoder\n")
+    shown = re.sub(r"(?m)^  #   ", "    ", after)
+    shown = re.sub(r"(?m)^  # - my-", "  - my-", shown)
+    path.write_text(f"{before}  - name: my-biencoder\n{shown}")
+    spec = Project(tmp_path / "mine").benchmark(path)
+    assert [found.kind for found in spec.finetune] == ["adapter", "bi-encoder", "hybrid"]
+    assert spec.finetune[1].sweep is not None and set(spec.models) >= set(spec.finetune[1].emits)

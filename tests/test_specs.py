@@ -45,7 +45,12 @@ def test_all_mistakes_of_a_file_are_told_at_once():
     assert len(error.value.problems) == 6
 
 
-BENCHMARK = {"domains": ["a"], "baseline": "b", "models": ["b"], "generate": {"retriever": "b", "questions_per_chunk": 0}}
+BENCHMARK = {
+    "domains": ["a"],
+    "baseline": "b",
+    "models": ["b"],
+    "generate": {"retriever": "b", "questions_per_chunk": 0},
+}
 KINDS = "adapter, bi-encoder, cross-encoder, hybrid"
 
 
@@ -91,7 +96,12 @@ def test_trials_are_the_run_as_it_stands_and_every_other_combination():
     grid = {"epochs": [30, 60], "sides": ["query", "both"]}
     given = {**BENCHMARK, "finetune": [{**run, "sweep": {"minutes": 1.0, "grid": grid}}]}
     trials = parse_spec(BenchmarkSpec, given, "b").finetune[0].trials()
-    assert [(trial.epochs, trial.sides) for trial in trials] == [(30, "query"), (30, "both"), (60, "query"), (60, "both")]
+    assert [(trial.epochs, trial.sides) for trial in trials] == [
+        (30, "query"),
+        (30, "both"),
+        (60, "query"),
+        (60, "both"),
+    ]
     assert all(trial.sweep is None for trial in trials)
     assert [trial.learning_rate for trial in trials] == [3e-4, 1e-4, 3e-4, 1e-4]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.lines import counts, lines_of, lines_to_add, show_board, show_seconds
 from benchmark.errors import BenchError
 from benchmark.training.distributed import dismiss, is_first, is_to_tell, join, processes
 
@@ -119,7 +120,7 @@ def ingest(benchmark: BenchmarkFile = None) -> None:
     for pipeline in _pipelines(benchmark):
         facts = pipeline.chunks().facts
         found = pipeline.testset().facts
-        typer.echo(f"{pipeline.domain.name}: {_counts(facts)}; {_counts(found)}")
+        typer.echo(f"{pipeline.domain.name}: {counts(facts)}; {counts(found)}")
 
 
 @app.command()
@@ -143,7 +144,7 @@ def generate(
         outcome = pipeline.synthetic(fresh)
         if export:
             typer.echo(f"{pipeline.domain.name}: {pipeline.export_answers()} answers kept in journal.jsonl")
-        typer.echo(f"{pipeline.domain.name}: {_counts(outcome.facts)}")
+        typer.echo(f"{pipeline.domain.name}: {counts(outcome.facts)}")
 
 
 @app.command()
@@ -152,14 +153,12 @@ def finetune(
     benchmark: BenchmarkOption = None,
 ) -> None:
     """Synthetic data to tuned models, each with its model spec; a linear adapter where the file names no run."""
-    from benchmark.cli.trained import lines_of, lines_to_add
-
     names = []
     for pipeline in _pipelines(benchmark):
         by_default = pipeline.spec.trains_by_default
         for outcome in pipeline.finetune(name, runs=pipeline.default_runs() if by_default else None):
-            names += [outcome.folder.name] if by_default else []
-            typer.echo(f"{outcome.folder.name}: {_counts(outcome.facts)}")
+            made = outcome.folder.name
+            names += [made] if by_default and made not in pipeline.spec.models else []
             for line in lines_of(outcome):
                 typer.echo(line)
         if not by_default and not pipeline.spec.finetune:
@@ -198,7 +197,7 @@ def leaderboard(
             typer.echo(f"{pipeline.domain.name}: the committed leaderboard follows from its scores")
         else:
             boards.append(pipeline.leaderboard())
-            _show(pipeline, boards[-1])
+            show_board(pipeline, boards[-1])
     if fail_on_regression:
         _fail_on_regression(boards)
 
@@ -209,8 +208,8 @@ def run(benchmark: BenchmarkFile = None, fresh: Fresh = False, fail_on_regressio
     boards = []
     for pipeline in _pipelines(benchmark, general=True):
         boards.append(pipeline.run(fresh))
-        _show(pipeline, boards[-1])
-        _show_seconds(pipeline)
+        show_board(pipeline, boards[-1])
+        show_seconds(pipeline)
     if fail_on_regression:
         _fail_on_regression(boards)
 
@@ -248,37 +247,6 @@ def _pipelines(benchmark: Path | None, general: bool = False) -> "list[Pipeline]
     for name in spec.general if general else ():
         hold(project.domain(name))
     return pipelines
-
-
-def _counts(facts: dict[str, object]) -> str:
-    """The figures among a stage's facts in one line; a table of counts by its sum."""
-    words = []
-    for key, value in facts.items():
-        figure = value
-        if isinstance(value, dict) and value and all(isinstance(count, int) for count in value.values()):
-            figure = sum(value.values())
-        if isinstance(figure, int | float):
-            words.append(f"{key.replace('_', ' ')} {figure if isinstance(figure, int) else round(figure, 4)}")
-    return ", ".join(words)
-
-
-def _show(pipeline: "Pipeline", board: "Leaderboard") -> None:
-    from rich.console import Console
-
-    from benchmark.files import shown
-    from benchmark.reporting.terminal import forgetting_terminal, leaderboard_table
-
-    Console().print(leaderboard_table(board))
-    if board.general is not None and board.general.rows:
-        Console().print(forgetting_terminal(board, board.general))
-    for name in ("leaderboard.md", "report.md"):
-        typer.echo(shown(pipeline.domain.results / name))
-
-
-def _show_seconds(pipeline: "Pipeline") -> None:
-    for stage, seconds in pipeline.seconds.items():
-        typer.echo(f"{seconds:8.1f} s  {stage}")
-    typer.echo(f"{sum(pipeline.seconds.values()):8.1f} s  in all")
 
 
 def run_app(words: list[str] | None = None) -> int:

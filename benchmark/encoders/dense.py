@@ -138,6 +138,11 @@ class DenseEncoder:
         if spec.adapter is not None:
             raise BenchError(f"{where}: is an adapter on {spec.base} and has no weights of its own; name that one")
         source = project.model_spec(spec.base) if spec.base else spec
+        if source.api is not None:
+            raise BenchError(
+                f"{where}: its vectors come from an API, there are no weights to tune; train a linear adapter on it "
+                "(kind: adapter)"
+            )
         if source.kind != "bi-encoder" or source.source not in {"hub", "path", "package"}:
             raise BenchError(f"{where}: is no bi-encoder (source: {spec.source}, kind: {source.kind})")
         folder = model_folder(project, spec.base or name, source)

@@ -280,4 +280,6 @@ def _kind(spec: ModelSpec, origin: str | None) -> str:
         return f"linear adapter on {spec.base}"
     if origin is not None:
         return f"{spec.kind}, tuned from {origin}"
+    if spec.api is not None:
+        return f"{spec.kind} {spec.api.model} at {spec.api.base_url}"
     return f"{spec.kind} {spec.hub or spec.package or spec.path}"

@@ -169,7 +169,7 @@ class BiEncoderRun(WeightsRun):
     Attributes:
         loss: `mnrl` (multiple negatives ranking, InfoNCE), `gist` (the same without what a guide takes for false
             negatives), `triplet`, `margin-mse` or `kl` (distillation of a teacher's scores).
-        scale: What cosine similarities are multiplied with in `mnrl`, and the inverse temperature of `gist` and `kl`.
+        scale: What cosine similarities are multiplied with, which is the inverse temperature; not in `triplet`.
         guide: A bi-encoder's spec for `gist`; the base by default.
         teacher: For `margin-mse` and `kl`: a cross-encoder's spec, or any other, whose scores are learnt; without it
             the scores that the generate stage kept with its pairs.

@@ -29,6 +29,7 @@ from benchmark.training.loop import Cost, limits_told, peak_memory, plan, train,
 from benchmark.training.lora import add_lora, merge_lora
 from benchmark.training.losses import CONTRASTIVE, DISTILLING, Known, make_loss
 from benchmark.training.material import Material, development_quality, read_material
+from benchmark.training.padding import in_sorted_parts
 from benchmark.training.targets import distillation_targets, known_vectors
 from benchmark.weights import folder_fingerprint, model_folder, needs_code
 
@@ -235,7 +236,8 @@ def _train(job: Job[BiEncoderRun], base: DenseEncoder, data: _Data, work: Path) 
     # Not by the arguments, which every checkpoint holds a pickle of.
     trainer.get_batch_sampler = sampler(data.shapes, world)
     cost = Cost()
-    final = train(trainer, run, work, steps, f"{run.name}: training", job.reporter, [cost.callback()])
+    with in_sorted_parts(model):
+        final = train(trainer, run, work, steps, f"{run.name}: training", job.reporter, [cost.callback()])
     if run.lora is not None:
         merge_lora(model)
     _read_at_most(model, kept_length)

@@ -16,13 +16,16 @@ from benchmark.encoders.dense import open_cross_encoder
 from benchmark.encoders.pairs import logits
 from benchmark.files import Json
 from benchmark.specs import CrossEncoderRun
+from benchmark.specs.finetune import Lora
 from benchmark.training.batches import GroupedBatches, RowShapes, sampler
 from benchmark.training.cards import Card, write_card
 from benchmark.training.data import write_trained
+from benchmark.training.distributed import processes
+from benchmark.training.heads import Head
 from benchmark.training.job import Job
 from benchmark.training.labelled import first_stage_rows, text_lengths, training_rows, training_table
 from benchmark.training.looks import Looks
-from benchmark.training.loop import limits_told, plan, processes, train, training_arguments
+from benchmark.training.loop import last_checkpoint, limits_told, plan, train, training_arguments
 from benchmark.training.lora import add_lora, merge_lora
 from benchmark.training.material import read_material
 from benchmark.training.ranking import (
@@ -140,14 +143,13 @@ def _train(job: Job[CrossEncoderRun], model: Any, data: _Data, work: Path) -> Js
     )
     kept_length = model.max_seq_length
     model.max_seq_length = min(run.max_length, kept_length or run.max_length)
-    if run.lora is not None:
-        _add_lora(model, run)
+    callbacks = [] if run.lora is None else [_low_rank(model, run.lora, run.name, work)]
     loss = _loss(model, run, data.rows)
     trainer = CrossEncoderTrainer(model=model, args=arguments, train_dataset=table, loss=loss)
     trainer.get_batch_sampler = sampler(shapes, world)
     looks = _looks(job, model, data, work, steps)
-    is_reranker = job.project.model_spec(run.base).kind == "cross-encoder"
-    callbacks = [] if looks is None else [looks.callback(first=is_reranker)]
+    if looks is not None:
+        callbacks.append(looks.callback())
     final = train(trainer, run, work, steps, f"{run.name}: training", job.reporter, callbacks)
     facts: Json = {"steps": trainer.state.global_step, "loss": run.loss, "final_loss": final}
     if looks is not None:
@@ -189,7 +191,8 @@ def _looks(job: Job[CrossEncoderRun], model: Any, data: _Data, work: Path, steps
         return sample.reranked(logits(model, sample.pairs, SILENT)).means()["ndcg@10"]
 
     every = max(1, round(steps / (looks_an_epoch(count, len(sample.pairs)) * run.epochs)))
-    return Looks(model, score, work, every, run.patience)
+    new_head = job.project.model_spec(run.base).kind == "bi-encoder"
+    return Looks(model, score, work, every, run.patience, new_head=new_head)
 
 
 def _loss(model: Any, run: CrossEncoderRun, rows: Any) -> Any:
@@ -219,13 +222,10 @@ def _set_activation(model: Any, run: CrossEncoderRun) -> None:
     model.config.problem_type = "regression" if run.loss == "mse" else None
 
 
-def _add_lora(model: Any, run: CrossEncoderRun) -> None:
-    """Low-rank updates for the transformer; its scoring head, which may be new, is trained as a whole."""
-    if run.lora is None:
-        return
-    add_lora(model, run.lora, run.name)
-    transformer = model.transformers_model
-    inside = f"{transformer.base_model_prefix}."
-    for name, weight in transformer.named_parameters():
-        if not name.startswith(inside):
-            weight.requires_grad_(True)
+def _low_rank(model: Any, settings: Lora, name: str, work: Path) -> Any:
+    """Give a model low-rank updates for its body and the last checkpoint's head; returns a callback that keeps it."""
+    add_lora(model, settings, name)
+    head, checkpoint = Head(model.transformers_model, work), last_checkpoint(work)
+    if checkpoint is not None:
+        head.load(int(checkpoint.rsplit("-", 1)[1]))
+    return head.callback()

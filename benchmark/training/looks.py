@@ -20,7 +20,9 @@ class Looks:
         scores: Step -> score.
     """
 
-    def __init__(self, model: Any, score: Callable[[], float], folder: Path, every: int, patience: int) -> None:
+    def __init__(
+        self, model: Any, score: Callable[[], float], folder: Path, every: int, patience: int, *, new_head: bool
+    ) -> None:
         """Take up what is kept in the folder.
 
         Args:
@@ -29,7 +31,11 @@ class Looks:
             folder: Where the looks and the best weights are kept.
             every: Steps between two looks; the last step has one of its own.
             patience: Looks without a better one after which training stops.
+            new_head: Whether the model scores at random before it is trained. If not, it is looked at before the
+                first step too, and of equal looks the first is the best, closest to what the model was; if so, the
+                last, for a few queries are soon in the right order by chance.
         """
+        self._new_head = new_head
         self._model, self._score, self._folder = model, score, folder
         self._every, self._patience = every, patience
         path = folder / _HISTORY
@@ -38,8 +44,8 @@ class Looks:
 
     @property
     def best(self) -> int:
-        """The step with the highest score; of equals the last, for few queries soon show no difference."""
-        return max(self.scores, key=lambda step: (self.scores[step], step))
+        """The step with the highest score; of equals see `new_head`."""
+        return max(self.scores, key=lambda step: (self.scores[step], step if self._new_head else -step))
 
     def over(self, step: int) -> bool:
         """Whether the looks up to a step say that the peak has passed: patience is lost where nothing gets better."""
@@ -57,11 +63,10 @@ class Looks:
         if step in self.scores:
             return
         score = _told_to_all(self._score() if writes else 0.0)
-        better = not self.scores or score >= self.scores[self.best]
-        if better and writes:
-            self._save(step)
         self.scores[step] = score
         if writes:
+            if self.best == step:
+                self._save(step)
             entries = [{"step": at, "score": seen} for at, seen in sorted(self.scores.items())]
             write_text(self._folder / _HISTORY, dump_json({"looks": entries}))
             for path in self._folder.glob("best-*.safetensors"):
@@ -74,19 +79,15 @@ class Looks:
 
         load_model(self._model, str(self._weights(self.best)), device=str(next(self._model.parameters()).device))
 
-    def callback(self, *, first: bool) -> Any:
-        """A `TrainerCallback` that looks.
-
-        Args:
-            first: Whether to look before the first step as well: at a model that can be good already.
-        """
+    def callback(self) -> Any:
+        """A `TrainerCallback` that looks."""
         from transformers import TrainerCallback
 
         looks = self
 
         class Look(TrainerCallback):  # type: ignore[misc]
             def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-                if first and state.global_step == 0:
+                if not looks._new_head and state.global_step == 0:
                     looks.look(0, writes=state.is_world_process_zero)
 
             def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:

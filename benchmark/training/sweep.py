@@ -100,10 +100,8 @@ def sweep(job: Job[Any]) -> Swept:
     _remove_others(folder, trials)
     write_pages(folder, _page(job, trials, done, winner))
     left_out = len(trials) - len(done)
-    job.reporter.note(
-        f"{run.name}: sweep of {len(done)} trials{f', {left_out} left out for lack of time' if left_out else ''}; "
-        f"best: {winner.words}"
-    )
+    why = ", the others left out for lack of time" if left_out else ""
+    job.reporter.note(f"{run.name}: sweep: {len(done)} of {len(trials)} trials{why}; best: {winner.words}")
     won_with = {name: winner.job.run.effective[name] for name in run.sweep.grid}
     return Swept(winner.job, {"won_with": won_with, "trials": len(done), "left_out": left_out})
 
@@ -228,4 +226,6 @@ def _page(job: Job[Any], trials: Sequence[Trial], done: Mapping[str, Json], winn
         gap = None if found is first else found["after"] - first["after"]
         return Row(trial.settings, found["after"], gap, interval, found["seconds"], trial is winner)
 
-    return Page(job.run.name, job.run.sweep.minutes, first["queries"], first["before"], [row(trial) for trial in trials])
+    return Page(
+        job.run.name, job.run.sweep.minutes, first["queries"], first["before"], [row(trial) for trial in trials]
+    )

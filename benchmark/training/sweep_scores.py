@@ -43,7 +43,7 @@ class Judge:
         """
         if isinstance(run, CrossEncoderRun):
             return {
-                "queries": f"{development['queries']} {development['asked']}",
+                "queries": f"{development['queries']} {development['unit']}",
                 "before": development["before"]["ndcg@10"],
                 "after": development["after"]["ndcg@10"],
                 "by_query": None,
@@ -70,7 +70,11 @@ class Judge:
     @cached_property
     def _base(self) -> Encoder:
         run = self._job.run
-        return open_encoder(self._job.project, run.base) if isinstance(run, AdapterRun) else open_base(self._job.project, run)
+        return (
+            open_encoder(self._job.project, run.base)
+            if isinstance(run, AdapterRun)
+            else open_base(self._job.project, run)
+        )
 
     @cached_property
     def _before(self) -> Floats:

@@ -38,7 +38,7 @@ WORDS = [
 ]  # fmt: skip
 HELD_OUT = 6
 RUN = CrossEncoderRun(
-    name="cross", base="tiny", first_stage="bm25", depth=2, hard_negatives=1, epochs=6.0, batch_size=8,
+    name="cross", base="tiny", first_stage="bm25", depth=2, hard_negatives=1, epochs=12.0, batch_size=8,
     mini_batch_size=8, learning_rate=1e-2, max_length=32, patience=200,
 )  # fmt: skip
 
@@ -79,7 +79,7 @@ def domain(project):
     return write_words(project)
 
 
-def make_project(root, tiny_model):
+def make_project(root, tiny_model, max_length=96):
     """A project with the words' domain and nothing else, for what several tests look at."""
     project = Project(root)
     write_text(
@@ -87,7 +87,7 @@ def make_project(root, tiny_model):
         "title: Words\nlicence: CC0-1.0\nreranking: {base: bm25, depth: 3}\nchunking: {tokenizer: tiny, max_tokens: 64, min_tokens: 8}\n",
     )
     shutil.copytree(tiny_model, root / "weights" / "tiny")
-    write_text(root / "model_specs" / "tiny.yaml", "path: weights/tiny\nmax_length: 96\n")
+    write_text(root / "model_specs" / "tiny.yaml", f"path: weights/tiny\nmax_length: {max_length}\n")
     write_text(root / "model_specs" / "bm25.yaml", "bm25: {}\n")
     write_words(project)
     return project
@@ -400,8 +400,8 @@ class Weights:
         return self.scores[step]
 
 
-def go(model, folder, upto, start=0, every=1, patience=2):
-    looks = Looks(model.module, model.score, folder, every, patience)
+def go(model, folder, upto, start=0, every=1, patience=2, new_head=True):
+    looks = Looks(model.module, model.score, folder, every, patience, new_head=new_head)
     for step in range(start + 1, upto + 1):
         model.at(step)
         looks.look(step)
@@ -417,6 +417,13 @@ def test_the_best_look_is_kept_and_the_peak_ends_training(tmp_path):
     looks.restore()
     assert model.module.weight.item() == 3.0
     assert [path.name for path in tmp_path.glob("best*")] == ["best-3.safetensors"]
+
+
+def test_a_model_that_was_good_already_changes_only_for_a_gain(tmp_path):
+    model = Weights([0.4, 0.5, 0.5, 0.5])
+    looks, stopped = go(model, tmp_path, 3, new_head=False)
+    looks.restore()
+    assert (looks.best, stopped, model.module.weight.item()) == (1, 3, 1.0)
 
 
 def test_a_resumed_training_ends_where_the_other_one_did(tmp_path):
@@ -439,8 +446,8 @@ def test_every_few_steps_and_at_the_end(tmp_path):
     from types import SimpleNamespace
 
     model = Weights([0.1] * 20)
-    looks = Looks(model.module, model.score, tmp_path, 4, 50)
-    callback = looks.callback(first=True)
+    looks = Looks(model.module, model.score, tmp_path, 4, 50, new_head=False)
+    callback = looks.callback()
     state = SimpleNamespace(global_step=0, max_steps=10, is_world_process_zero=True)
     control = SimpleNamespace(should_training_stop=False, should_save=True)
     callback.on_train_begin(None, state, control)
@@ -464,17 +471,23 @@ def test_training_stops_after_its_peak_and_keeps_it(project, domain):
     assert facts["development"]["after"]["ndcg@10"] == pytest.approx(max(looks.values()))
 
 
-def test_a_reranker_that_training_would_spoil_stays_as_it_was(tuned):
+@pytest.fixture
+def spoilt(tuned):
+    """A good reranker and pairs with turned labels: project, what made it good, and a run that makes it bad."""
     project, good = tuned
-    domain = project.domain("village")
     write_text(project.specs_folder / "good.yaml", f"path: {good.folder}\nkind: cross-encoder\nmax_length: 96\n")
-    path = domain.synthetic / "pairs_train.parquet"
+    path = project.domain("village").synthetic / "pairs_train.parquet"
     kept, rows = path.read_bytes(), pq.read_table(path).to_pylist()
     pq.write_table(pa.Table.from_pylist([{**row, "label": 1.0 - row["label"]} for row in rows]), path)
-    run = with_(name="spoilt", base="good", first_stage=None, hard_negatives=0, patience=2)
-    outcome = trained(project, run)
+    yield project, good, with_(name="spoilt", base="good", first_stage=None, hard_negatives=0)
     path.write_bytes(kept)
-    assert outcome.facts["best_step"] == 0
+    shutil.rmtree(project.domain("village").model("spoilt"), ignore_errors=True)
+
+
+def test_a_reranker_that_training_would_spoil_stays_as_it_was(spoilt):
+    project, good, run = spoilt
+    outcome = trained(project, run.model_copy(update={"patience": 2}))
+    assert (outcome.facts["best_step"], outcome.facts["steps"]) == (0, 2)
     assert outcome.facts["development"]["first_stage"] == "BM25"
     assert weights_of(outcome.folder) == weights_of(good.folder)
 
@@ -505,9 +518,8 @@ def weights_of(folder):
     return next(folder.rglob("model.safetensors")).read_bytes()
 
 
-@pytest.mark.parametrize("lora", [None, {"r": 4, "alpha": 8}])
-def test_killed_in_the_middle_it_ends_with_the_same_best_weights(project, domain, lora):
-    run = CrossEncoderRun.model_validate({**RUN.model_dump(exclude_unset=True), "epochs": 12.0, "lora": lora})
+def killed(project, run):
+    """Train in another process and kill it after its first checkpoint; what it has looked at."""
     code = f"""
     from pathlib import Path
     from benchmark.console import SILENT
@@ -520,28 +532,48 @@ def test_killed_in_the_middle_it_ends_with_the_same_best_weights(project, domain
     domain = project.domain("village")
     train_run(Job(project, domain, run, 0, "data", SILENT), domain.model(run.name))
     """
-    work = domain.results / "models" / ".cross.checkpoints"
+    domain = project.domain("village")
+    work = domain.results / "models" / f".{run.name}.checkpoints"
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while last_checkpoint(work) is None and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert last_checkpoint(work) is not None and not domain.model("cross").exists()
-    before = json.loads((work / "looks.json").read_text())["looks"]
+    assert last_checkpoint(work) is not None and not domain.model(run.name).exists()
+    return json.loads((work / "looks.json").read_text())["looks"]
 
+
+def end_of(project, run):
+    """The same training in this process: facts, weights, and what was said."""
     heard = Notes()
-    resumed = trained(project, run, reporter=heard)
-    assert any("goes on from step" in line for line in heard.lines)
-    assert resumed.facts["best_step"] < resumed.facts["steps"]
-    assert [{"step": look["step"], "score": look["ndcg@10"]} for look in resumed.facts["looks"]][
-        : len(before)
-    ] == before
-    first, facts = weights_of(resumed.folder), resumed.facts
-    (resumed.folder / "manifest.json").unlink()
-    straight = trained(project, run)
-    assert weights_of(straight.folder) == first
-    assert straight.facts == facts
+    outcome = trained(project, run, reporter=heard)
+    (outcome.folder / "manifest.json").unlink()
+    return outcome.facts, weights_of(outcome.folder), " ".join(heard.lines)
+
+
+def test_killed_in_the_middle_the_best_weights_are_still_those_of_the_best_look(spoilt):
+    project, _, run = spoilt
+    run = run.model_copy(update={"epochs": 6.0})
+    seen = killed(project, run)
+    facts, weights, said = end_of(project, run)
+    assert "goes on from step" in said
+    looks = [{"step": look["step"], "score": look["ndcg@10"]} for look in facts["looks"]]
+    assert looks[: len(seen)] == seen and len(looks) > len(seen)
+    assert facts["best_step"] < 10 < facts["steps"] == 30
+    assert end_of(project, run)[:2] == (facts, weights)
+    assert looks[-1]["score"] < 0.8 < facts["development"]["after"]["ndcg@10"]
+
+
+def test_killed_in_the_middle_low_rank_updates_and_head_go_on(project, domain):
+    run = CrossEncoderRun.model_validate(
+        {**RUN.model_dump(exclude_unset=True), "epochs": 5.0, "lora": {"r": 4, "alpha": 8}}
+    )
+    killed(project, run)
+    facts, weights, said = end_of(project, run)
+    assert "goes on from step" in said
+    assert end_of(project, run)[:2] == (facts, weights)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(project, domain):

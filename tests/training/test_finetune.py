@@ -30,7 +30,14 @@ from benchmark.training.finetune import finetune
 from benchmark.training.loop import last_checkpoint
 from benchmark.weights import TRAINED_CHUNKS, model_fingerprint, weights_hash
 
-SETTINGS = {"base": "tiny", "epochs": 2.0, "batch_size": 8, "mini_batch_size": 4, "learning_rate": 1e-3, "max_length": 48}
+SETTINGS = {
+    "base": "tiny",
+    "epochs": 2.0,
+    "batch_size": 8,
+    "mini_batch_size": 4,
+    "learning_rate": 1e-3,
+    "max_length": 48,
+}
 SPEC = BiEncoderRun(name="tuned", mix=[], **SETTINGS)
 DEVELOPMENT = 24
 CROSS = CrossEncoderRun(name="cross", **SETTINGS)

@@ -25,7 +25,7 @@ _spec = importlib.util.spec_from_file_location("words", Path(__file__).parent / 
 words = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(words)
 
-RUN = words.RUN.model_copy(update={"depth": 12})
+RUN = words.RUN.model_copy(update={"depth": 48})
 HYBRID = HybridRun(name="both", sides=["bm25", "tiny"])
 
 
@@ -40,11 +40,12 @@ def job(project, run=RUN, reporter=SILENT, synthetic="data"):
 
 @pytest.fixture(scope="module")
 def shared_training(tmp_path_factory, tiny_model):
-    project = words.make_project(tmp_path_factory.mktemp("fused") / "project", tiny_model)
+    # So short that the reranker sees who says yes, but not to what.
+    project = words.make_project(tmp_path_factory.mktemp("fused") / "project", tiny_model, max_length=6)
     given = job(project)
     outcome = train_run(given, given.domain.model(RUN.name))
     folder = outcome.folder.relative_to(project.root).as_posix()
-    spec = f"path: {folder}\nkind: cross-encoder\nmax_length: 96\nprovenance: {{run: cross}}\n"
+    spec = f"path: {folder}\nkind: cross-encoder\nmax_length: 6\nprovenance: {{run: cross}}\n"
     write_text(project.specs_folder / "cross.yaml", spec)
     return project, outcome
 
@@ -78,7 +79,7 @@ def test_a_reranker_is_fused_with_its_first_stage(tuned):
     heard = Notes()
     outcome = fuse(job(project, reporter=heard), tuned)
     spec, facts = emitted(project, "cross-fused")
-    assert (spec.retriever, spec.reranker, spec.depth) == ("bm25", "cross", 12)
+    assert (spec.retriever, spec.reranker, spec.depth) == ("bm25", "cross", 48)
     assert spec.weights == outcome.facts["weights"] == facts["weights"]
     assert sum(spec.weights) == pytest.approx(1.0)
     table = {row["share"]: row["score"] for row in outcome.facts["choice"]["mixtures"]}
@@ -157,7 +158,7 @@ def test_written_queries_alone_decide_where_there_are_enough(project, domain):
     rows = list(iter_jsonl(domain.synthetic / "dev_queries.jsonl"))
     lines = (domain.synthetic / "dev_qrels.tsv").read_text()
     for i in range(50):
-        row = rows[i % len(rows)]
+        row = rows[i % words.HELD_OUT]
         lines += f"w{i}\ta-{row['id']}\t1\n"
         rows.append({**row, "id": f"w{i}", "text": f"{row['text']} {i}", "origin": "llm"})
     write_jsonl(domain.synthetic / "dev_queries.jsonl", rows)

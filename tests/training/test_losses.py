@@ -6,6 +6,7 @@ import pytest
 from benchmark.errors import BenchError
 from benchmark.specs import BiEncoderRun
 from benchmark.training.losses import Known, guided_loss, make_loss
+from benchmark.training.padding import in_sorted_parts
 
 COLUMNS = [
     ["who pays the harbour office", "queen of the hive", "rye and water", "clock and draw", "acid mite", "steam"],
@@ -130,7 +131,7 @@ def test_gist_is_sentence_transformers_own_where_the_guide_sees_the_same(model, 
     made = make_loss(model, run("gist", hard_negatives=1), 6, known)
     value = made([model.preprocess(column) for column in COLUMNS[:3]], torch.arange(6))
     value.backward()
-    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+    assert float(value.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     own = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
     np.testing.assert_allclose(own.numpy(), gradient.numpy(), atol=1e-5)
 
@@ -205,3 +206,41 @@ def test_similarities_are_exact_under_mixed_precision(model):
         ranked = make_loss(model, run("mnrl"), 6)
         mixed = float(ranked.compute_loss_from_embeddings(embeddings, None))
     assert mixed == float(ranked.compute_loss_from_embeddings(embeddings, None))
+
+
+# --- padding --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("loss", "size"), [("mnrl", 6), ("mnrl", 4), ("gist", 6), ("kl", 6)])
+def test_parts_of_similar_length_change_no_vector_and_no_gradient(model, loss, size, monkeypatch):
+    guide = vectors(model, 0) if loss == "gist" else None
+    settings = run(loss, mini_batch_size=size, matryoshka=[16])
+    whole, expected = value_and_gradient(model, settings, guide)
+    widths = []
+    original = model[0].model.forward
+
+    def spy(**given):
+        widths.append(tuple(given["input_ids"].shape))
+        return original(**given)
+
+    monkeypatch.setattr(model[0].model, "forward", spy)
+    with in_sorted_parts(model, 2):
+        found, gradient = value_and_gradient(model, settings, guide)
+        parted = model.encode(COLUMNS[0])
+    assert max(count for count, _ in widths) == 2 and len({width for _, width in widths}) > 2
+    assert found == pytest.approx(whole, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected, atol=2e-5)
+    np.testing.assert_allclose(parted, model.encode(COLUMNS[0]), atol=1e-6)
+    assert "forward" not in vars(model[0])
+
+
+def test_what_cannot_be_parted_stays_whole(model):
+    import torch
+
+    ids = torch.randint(1000, 2000, (6, 5))
+    before = torch.tensor([[0, 1, 1, 1, 1]] * 6)
+    features = {"input_ids": ids, "attention_mask": before}
+    expected = model(dict(features))["sentence_embedding"]
+    with in_sorted_parts(model, 2):
+        found = model(dict(features))["sentence_embedding"]
+    np.testing.assert_array_equal(found.detach().numpy(), expected.detach().numpy())
