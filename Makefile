@@ -31,8 +31,8 @@ check-style: $(INSTALLED)
 check-wheel: $(INSTALLED)
 	bash scripts/check_wheel.sh $(BIN)/python
 
-# About three quarters of an hour in all; each can be run by itself.
-bench: bench-reference bench-llm bench-mining bench-synthetic bench-adapter
+# About three hours in all; each can be run by itself.
+bench: bench-reference bench-llm bench-mining bench-synthetic bench-adapter bench-training bench-tuning
 
 bench-%: $(INSTALLED)
 	$(BIN)/python scripts/bench_$*.py

@@ -2,7 +2,7 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.project import Project, builtin_root
-from benchmark.specs import BenchmarkSpec, DomainSpec, ModelSpec, parse_spec
+from benchmark.specs import AdapterSettings, BenchmarkSpec, DomainSpec, ModelSpec, parse_spec
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,9 @@ def test_trials_are_the_run_as_it_stands_and_every_other_combination():
         (60, "both"),
     ]
     assert all(trial.sweep is None for trial in trials)
-    assert [trial.learning_rate for trial in trials] == [3e-4, 1e-4, 3e-4, 1e-4]
+    # What the run does not say follows the sides.
+    one, two = (parse_spec(AdapterSettings, {"sides": sides}, "x").learning_rate for sides in ("query", "both"))
+    assert [trial.learning_rate for trial in trials] == [one, two, one, two] and one != two
 
 
 def test_own_code_is_allowed_only_with_a_pinned_commit():

@@ -63,7 +63,7 @@ class Run(Strict):
         if self.sweep is None:
             return [self]
         grid = self.sweep.grid
-        known = set(type(self).model_fields) - {"name", "kind", "base", "sweep"}
+        known = set(self.effective) - {"name", "kind", "base"}
         unknown = sorted(set(grid) - known)
         if unknown:
             raise ValueError(f"'sweep' names {', '.join(unknown)}; this kind of run has {', '.join(sorted(known))}")
@@ -196,6 +196,11 @@ class BiEncoderRun(WeightsRun):
         if len(set(self.mix)) < len(self.mix) or len(set(self.matryoshka)) < len(self.matryoshka):
             raise ValueError("'mix' or 'matryoshka' lists a value twice")
         return self
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """Every setting of the training itself: other mixtures train nothing anew."""
+        return self.model_dump(mode="json", exclude={"sweep", "mix"})
 
     @property
     def emits(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from benchmark.training.heads import Head
 from benchmark.training.job import Job
 from benchmark.training.labelled import first_stage_rows, text_lengths, training_rows, training_table
 from benchmark.training.looks import Looks
-from benchmark.training.loop import last_checkpoint, limits_told, plan, train, training_arguments
+from benchmark.training.loop import limits_told, plan, train, training_arguments
 from benchmark.training.lora import add_lora, merge_lora
 from benchmark.training.material import read_material
 from benchmark.training.ranking import (
@@ -140,6 +140,8 @@ def _train(job: Job[CrossEncoderRun], model: Any, data: _Data, work: Path) -> Js
         job.seed,
         per_device_train_batch_size=at_once,
         gradient_accumulation_steps=parts,
+        # With several GPUs: the losses' batches are of a type in which torch's search finds nothing that was used.
+        ddp_find_unused_parameters=False,
     )
     kept_length = model.max_seq_length
     model.max_seq_length = min(run.max_length, kept_length or run.max_length)
@@ -223,9 +225,6 @@ def _set_activation(model: Any, run: CrossEncoderRun) -> None:
 
 
 def _low_rank(model: Any, settings: Lora, name: str, work: Path) -> Any:
-    """Give a model low-rank updates for its body and the last checkpoint's head; returns a callback that keeps it."""
+    """Give a model low-rank updates for its body; returns a callback that keeps its head with the checkpoints."""
     add_lora(model, settings, name)
-    head, checkpoint = Head(model.transformers_model, work), last_checkpoint(work)
-    if checkpoint is not None:
-        head.load(int(checkpoint.rsplit("-", 1)[1]))
-    return head.callback()
+    return Head(model.transformers_model, work).callback()

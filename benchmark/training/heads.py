@@ -19,23 +19,20 @@ class Head:
         for weight in self._weights.values():
             weight.requires_grad_(True)
 
-    def load(self, step: int) -> None:
-        """Take up the weights of a checkpoint."""
-        import torch
-        from safetensors.torch import load_file
-
-        kept = load_file(str(self._path(step)))
-        with torch.no_grad():
-            for name, weight in self._weights.items():
-                weight.copy_(kept[name])
-
     def callback(self) -> Any:
-        """A `TrainerCallback` that writes the weights before each checkpoint, and removes those of older ones."""
+        """A `TrainerCallback` that writes the weights before each checkpoint and removes those of older ones.
+
+        Where training goes on from a checkpoint, the trainer has just loaded that with a random head: it is replaced.
+        """
         from transformers import TrainerCallback
 
         head = self
 
         class Keep(TrainerCallback):  # type: ignore[misc]
+            def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+                if state.global_step:
+                    head._load(state.global_step)
+
             def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
                 if control.should_save and state.is_world_process_zero:
                     head._save(state.global_step)
@@ -56,3 +53,12 @@ class Head:
         temporary = self._path(step).with_suffix(".tmp")
         save_file({name: weight.detach().cpu().contiguous() for name, weight in self._weights.items()}, str(temporary))
         temporary.replace(self._path(step))
+
+    def _load(self, step: int) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        kept = load_file(str(self._path(step)))
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(kept[name])
