@@ -34,19 +34,20 @@ def main() -> None:
     words.add_argument("--keep", type=Path, help="a folder for answers, vectors and models")
     words.add_argument("--chunks", type=int, default=300, help="passages that the language model asks about")
     words.add_argument("--pairs", type=int, help="pairs that the bi-encoder is trained on; all by default")
+    words.add_argument("--no-reranker", action="store_true", help="leave out what takes longest with many questions")
     given = words.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for folder in given.folders:
             project, domain = make_project((given.keep or Path(scratch)).resolve(), folder.resolve(), "bm25")
-            measure(project, domain, benchmark_of(domain.name, given.chunks, given.pairs))
+            measure(project, domain, benchmark_of(domain.name, given))
 
 
-def benchmark_of(name: str, chunks: int, pairs: int | None) -> BenchmarkSpec:
+def benchmark_of(name: str, given: argparse.Namespace) -> BenchmarkSpec:
     """Every kind of run, with the settings that docs/finetuning.md recommends for some thousands of pairs."""
     builtin = Project(builtin_root())
     generate = builtin.benchmark(builtin.root / "benchmark.yaml").generate
     assert generate is not None and generate.llm is not None  # noqa: S101 (the built-in benchmark has both)
-    weights = {"kind": "bi-encoder", "base": BASE, "learning_rate": 1e-4, "max_length": 128, "max_pairs": pairs}
+    weights = {"kind": "bi-encoder", "base": BASE, "learning_rate": 1e-4, "max_length": 128, "max_pairs": given.pairs}
     reranker = {"kind": "cross-encoder", "base": BASE, "learning_rate": 5e-5, "max_length": 128, "batch_size": 8}
     tuned = f"{name}-tuned"
     runs = [
@@ -57,12 +58,13 @@ def benchmark_of(name: str, chunks: int, pairs: int | None) -> BenchmarkSpec:
         {"name": f"{name}-hybrid", "kind": "hybrid", "sides": ["bm25", tuned]},
         {"name": f"{name}-hybrid-adapter", "kind": "hybrid", "sides": ["bm25", f"{name}-tuned-adapter"]},
     ]  # fmt: skip
+    runs = [run for run in runs if not (given.no_reranker and run["kind"] == "cross-encoder")]
     return parse_spec(
         BenchmarkSpec,
         {
             "domains": [name],
             "generate": {
-                "llm": generate.llm.model_dump(exclude_none=True), "retriever": BASE, "question_chunks": chunks,
+                "llm": generate.llm.model_dump(exclude_none=True), "retriever": BASE, "question_chunks": given.chunks,
                 "questions_per_chunk": 3,
             },
             "finetune": runs,

@@ -19,6 +19,7 @@ from benchmark.training.distributed import dismiss, is_first, is_to_tell, join, 
 if TYPE_CHECKING:
     from benchmark.pipeline import Pipeline
     from benchmark.reporting.board import Leaderboard
+    from benchmark.specs import BenchmarkSpec
 
 app = typer.Typer(
     name="domainbench",
@@ -44,7 +45,8 @@ BenchmarkOption = Annotated[Path | None, typer.Option("--benchmark", "-b", help=
 FailOnRegression = Annotated[
     bool,
     typer.Option(
-        "--fail-on-regression", help="Exit with 1 where a model is worse than the baseline or forgets; all is written."
+        "--fail-on-regression",
+        help="Exit with 1 where a tuned model is worse than the baseline or forgets; all is written.",
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask the language model anew; do not replay kept answers.")]
@@ -191,7 +193,8 @@ def leaderboard(
     from benchmark.reporting.leaderboard import check_leaderboard
 
     boards = []
-    for pipeline in _pipelines(benchmark, general=True):
+    pipelines = _pipelines(benchmark, general=True)
+    for pipeline in pipelines:
         if check:
             boards.append(check_leaderboard(pipeline.domain, pipeline.spec))
             typer.echo(f"{pipeline.domain.name}: the committed leaderboard follows from its scores")
@@ -199,28 +202,30 @@ def leaderboard(
             boards.append(pipeline.leaderboard())
             show_board(pipeline, boards[-1])
     if fail_on_regression:
-        _fail_on_regression(boards)
+        _fail_on_regression(boards, pipelines[0].spec)
 
 
 @app.command()
 def run(benchmark: BenchmarkFile = None, fresh: Fresh = False, fail_on_regression: FailOnRegression = False) -> None:
     """Everything that is missing, in order: from documents and questions to leaderboard and report."""
     boards = []
-    for pipeline in _pipelines(benchmark, general=True):
+    pipelines = _pipelines(benchmark, general=True)
+    for pipeline in pipelines:
         boards.append(pipeline.run(fresh))
         show_board(pipeline, boards[-1])
         show_seconds(pipeline)
     if fail_on_regression:
-        _fail_on_regression(boards)
+        _fail_on_regression(boards, pipelines[0].spec)
 
 
-def _fail_on_regression(boards: "Sequence[Leaderboard]") -> None:
-    """Exit with 1 and a line for each model that is worse than its baseline or forgets."""
+def _fail_on_regression(boards: "Sequence[Leaderboard]", spec: "BenchmarkSpec") -> None:
+    """Exit with 1 and a line for each model made by a training run (any model, where there is no run) that regressed."""
     from benchmark.reporting.verdicts import HOW_TO, regressions
 
     if any(board.general is None for board in boards):
         typer.echo(f"note: {HOW_TO}", err=True)
-    lines = [line for board in boards for line in regressions(board)]
+    made = {name for run in spec.finetune for name in run.emits}
+    lines = [line for board in boards for line in regressions(board, made)]
     for line in lines:
         typer.echo(line, err=True)
     if lines:

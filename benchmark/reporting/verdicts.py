@@ -1,6 +1,6 @@
 """What the general sets say, in words and tables: forgetting, and the verdict over it and the domain."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from markupsafe import Markup
 
@@ -145,10 +145,17 @@ def forgetting_section(board: Leaderboard, general: General) -> Iterator[Markup]
     yield rules(board, general)
 
 
-def regressions(board: Leaderboard) -> list[str]:
-    """One line for each system that is worse on the domain or forgets, for the terminal."""
+def regressions(board: Leaderboard, made: Collection[str] = ()) -> list[str]:
+    """One line for each system that is worse on the domain or forgets, for the terminal.
+
+    Args:
+        board: The leaderboard.
+        made: Look at these systems alone; at all of them where it is empty.
+    """
     lines = []
     for system in board.systems[1:]:
+        if made and system.name not in made:
+            continue
         reasons = []
         compared = board.comparison(TASKS[0], system.name)
         if compared is not None and compared.verdict == "worse":

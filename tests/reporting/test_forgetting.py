@@ -312,6 +312,7 @@ def test_the_terminal_and_the_lines_of_regressed_models(wide, kit):
     assert "General knowledge (everyday, nano_nq), 190 questions" in text and "not excluded" in text
     lines = regressions(board)
     assert [line.split(":")[1].strip() for line in lines] == [kit.TUNED, kit.LEXICAL]
+    assert regressions(board, {kit.TUNED}) == lines[:1]
     row = board.general.row(kit.TUNED)
     assert f"{METRIC.label} on general sets ({row.difference:+.3f}, 95 % interval" in lines[0]
     assert "on village (" in lines[1]
