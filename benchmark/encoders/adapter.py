@@ -207,7 +207,8 @@ def open_encoder(project: Project, name: str) -> Encoder:
     if spec.adapter is not None:
         maps = LinearMaps.load(adapter_file(project, name, spec), f"model_specs/{name}.yaml")
         return AdaptedEncoder(name, model_fingerprint(project, name), open_encoder(project, spec.base), maps)
-    if spec.truncate_dim is not None and project.model_spec(spec.base).api is not None:
+    if spec.truncate_dim is not None:
+        # Not by the model itself: the whole vectors are in the store already, or will be of use there.
         base = open_encoder(project, spec.base)
         return CutEncoder(name, model_fingerprint(project, name), base, spec.truncate_dim)
     return DenseEncoder.load(project, name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.encoders.adapter import LinearMaps
+from benchmark.encoders.adapter import CutEncoder, LinearMaps
 from benchmark.encoders.dense import DenseEncoder, Encoder
 from benchmark.project import Project
 from benchmark.training.cards import Card as Card
@@ -28,6 +28,8 @@ def write_model(target: Path, project: Project, base: Encoder, maps: LinearMaps,
         card: For README.md.
     """
     source = Lineage.of(project, card.run.base).source
+    if isinstance(base, CutEncoder) and isinstance(base.base, DenseEncoder):
+        base = DenseEncoder.load(project, card.run.base)
     if isinstance(base, DenseEncoder) and not source.trust_remote_code:
         save_sentence_transformer(target, base, maps)
     write_card(project, target, card)
