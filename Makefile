@@ -16,8 +16,9 @@ demo: $(INSTALLED)
 demo-fresh: $(INSTALLED)
 	$(BIN)/domainbench run --fresh
 
+# Two processes, a file of tests to each in turn: much of the time goes to commands that are killed and started again.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: check-style test
 	$(BIN)/domainbench leaderboard --check
