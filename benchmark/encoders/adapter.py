@@ -3,6 +3,7 @@
 Document vectors that were computed for the base serve these too: as they are, or after one matrix product.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,40 @@ class LinearMaps:
         return cls(floats["query"], floats.get("document"))
 
 
-class AdaptedEncoder:
+class DerivedEncoder(ABC):
+    """An encoder that works on another one's vectors and needs none of its own.
+
+    Attributes:
+        name: The spec's name.
+        fingerprint: A hash of the base and of what is done to its vectors.
+        base: Where the vectors come from.
+    """
+
+    def __init__(self, name: str, fingerprint: str, base: Encoder) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.base = base
+
+    def encode(
+        self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = ""
+    ) -> NDArray[np.float32]:
+        """Vectors of unit length, in the order of the texts, shape (n_texts, n_dimensions).
+
+        Raises:
+            BenchError: The base's vectors have dimensions that do not fit.
+        """
+        return self.adapt(self.base.encode(texts, role, reporter, label), role)
+
+    @abstractmethod
+    def adapt(self, vectors: NDArray[np.float32], role: Role) -> NDArray[np.float32]:
+        """What becomes of the base's vectors, shape (n_vectors, n_dimensions).
+
+        Raises:
+            BenchError: They have dimensions that do not fit.
+        """
+
+
+class AdaptedEncoder(DerivedEncoder):
     """An encoder whose vectors are another one's, multiplied with matrices.
 
     Attributes:
@@ -119,20 +153,8 @@ class AdaptedEncoder:
     """
 
     def __init__(self, name: str, fingerprint: str, base: Encoder, maps: LinearMaps) -> None:
-        self.name = name
-        self.fingerprint = fingerprint
-        self.base = base
+        super().__init__(name, fingerprint, base)
         self.maps = maps
-
-    def encode(
-        self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = ""
-    ) -> NDArray[np.float32]:
-        """Vectors of unit length, in the order of the texts, shape (n_texts, n_dimensions).
-
-        Raises:
-            BenchError: The base's vectors have other dimensions than the adapter was trained on.
-        """
-        return self.adapt(self.base.encode(texts, role, reporter, label), role)
 
     def adapt(self, vectors: NDArray[np.float32], role: Role) -> NDArray[np.float32]:
         """What becomes of the base's vectors, shape (n_vectors, n_dimensions).
@@ -148,7 +170,7 @@ class AdaptedEncoder:
         return self.maps.apply(vectors, role)
 
 
-class CutEncoder:
+class CutEncoder(DerivedEncoder):
     """An encoder whose vectors are another one's first dimensions, at length 1 again (Matryoshka).
 
     Args:
@@ -159,20 +181,8 @@ class CutEncoder:
     """
 
     def __init__(self, name: str, fingerprint: str, base: Encoder, dimensions: int) -> None:
-        self.name = name
-        self.fingerprint = fingerprint
-        self.base = base
+        super().__init__(name, fingerprint, base)
         self._dimensions = dimensions
-
-    def encode(
-        self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = ""
-    ) -> NDArray[np.float32]:
-        """Vectors of unit length, in the order of the texts, shape (n_texts, n_dimensions).
-
-        Raises:
-            BenchError: The base's vectors are shorter.
-        """
-        return self.adapt(self.base.encode(texts, role, reporter, label), role)
 
     def adapt(self, vectors: NDArray[np.float32], role: Role) -> NDArray[np.float32]:
         """What becomes of the base's vectors, whatever their role; shape (n_vectors, n_dimensions).
@@ -187,10 +197,6 @@ class CutEncoder:
             )
         cut = vectors[:, : self._dimensions]
         return np.asarray(cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), _SMALLEST), dtype=np.float32)
-
-
-DerivedEncoder = AdaptedEncoder | CutEncoder
-"""An encoder that works on another one's vectors (`base`) and needs none of its own (`adapt`)."""
 
 
 def open_encoder(project: Project, name: str) -> Encoder:
