@@ -193,6 +193,9 @@ class Project:
     def benchmark(self, path: Path) -> BenchmarkSpec:
         """Read a benchmark file and check that every name in it leads somewhere; all mistakes at once.
 
+        Returns:
+            As written, but with the specs that say `compare: true` at the end of `models`, in the order of their names.
+
         Raises:
             BenchError: One line for each mistake.
         """
@@ -213,8 +216,21 @@ class Project:
             wanted.add(spec.generate.retriever)
         self._check_names(wanted - emitted, emitted, problems)
         self._check_order(spec, path, problems)
+        found = self._added(spec, problems) if spec.added else []
         problems.raise_if_any()
-        return spec
+        return spec.model_copy(update={"models": [*spec.models, *found]}) if found else spec
+
+    def _added(self, spec: BenchmarkSpec, problems: Problems) -> list[str]:
+        """Specs that take part without being named; those that training is about to write are none."""
+        named = {spec.baseline, *spec.models, *(name for run in spec.finetune for name in run.emits)}
+        found = []
+        for name in (name for name in self.spec_names if name not in named):
+            try:
+                if self.model_spec(name).compare:
+                    found.append(name)
+            except BenchError as error:
+                problems.absorb(error)
+        return found
 
     def _check_order(self, spec: BenchmarkSpec, path: Path, problems: Problems) -> None:
         """Runs are done in the file's order: one that needs what a later one makes would get nothing, or old weights."""

@@ -23,7 +23,7 @@ _IGNORED = (
 # Settings of a spec that change no ranking: words, and where the weights are taken from (their hash counts).
 _WHERE = (
     "description", "licence", "parameters", "dimensions", "provenance", "path", "package", "hub", "revision", "adapter",
-    "code_hash",
+    "code_hash", "pickled", "compare",
 )  # fmt: skip
 _COMPOSED = ("hybrid", "retriever", "reranker", "base")
 

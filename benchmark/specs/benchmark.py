@@ -14,6 +14,7 @@ class BenchmarkSpec(Strict):
 
     Attributes:
         general: Domains of everyday knowledge on which no model should lose; the baseline's score there is the yardstick.
+        added: Whether model specs that say `compare: true` take part without being named under `models`.
         margin: What of nDCG@10 a model may lose on them before it counts as forgetting.
     """
 
@@ -24,6 +25,7 @@ class BenchmarkSpec(Strict):
     general: list[Name] = []
     baseline: Name
     models: Annotated[list[Name], Field(min_length=1)]
+    added: bool = True
     main_metric: str = "ndcg@10"
     top_k: Annotated[int, Field(ge=10, le=1000)] = 100
     permutations: Annotated[int, Field(ge=1000)] = 20_000

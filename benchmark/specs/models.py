@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 from benchmark.specs.base import Name, Positive, Share, Strict
 from benchmark.specs.llm import Budget, Remote
 
+Kind = Literal["bi-encoder", "cross-encoder", "sparse", "late-interaction"]
+"""What a model makes of texts: a vector each, a score of a pair, weights of the vocabulary's words, a vector a token."""
 SOURCES = ("hub", "path", "package", "api", "bm25", "hybrid", "retriever", "truncate_dim", "adapter")
 
 
@@ -61,7 +63,10 @@ class ModelSpec(Strict):
     replace the first's or, with `weights:` (first stage, reranker), are added to them; `base:` with `truncate_dim:` cuts a Matryoshka
     model's vectors, `base:` with `adapter:` (a folder relative to the project) multiplies a model's vectors with
     trained matrices; prompts and length are then the base's. `trust_remote_code` lets a model run code of its own,
-    pinned by a commit (`hub:`) or by `code_hash:`, sha256 over the Python files of its folder (`path:`).
+    pinned by a commit (`hub:`) or by `code_hash:`, sha256 over the Python files of its folder (`path:`). `pickled`
+    takes weights from pickled files where there are no others (`hub:`, pinned by a commit as well; read by torch's
+    restricted unpickler). `compare` makes it take part in every benchmark file of the project that does not say
+    `added: false`, without being named there; `domainbench add` writes it.
     """
 
     description: str = ""
@@ -79,11 +84,13 @@ class ModelSpec(Strict):
     base: Name | None = None
     truncate_dim: Positive | None = None
     adapter: str | None = None
-    kind: Literal["bi-encoder", "cross-encoder"] = "bi-encoder"
+    kind: Kind = "bi-encoder"
     prompts: Prompts = Prompts()
     max_length: Positive | None = None
     trust_remote_code: bool = False
     code_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    pickled: bool = False
+    compare: bool = False
     licence: str = "unknown"
     parameters: Positive | None = None
     dimensions: Positive | None = None
@@ -116,6 +123,8 @@ class ModelSpec(Strict):
         if self.code_hash is not None and (self.path is None or not self.trust_remote_code):
             raise ValueError("'code_hash' goes with 'path' and 'trust_remote_code: true'")
         pinned = self.hub is not None and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
+        if self.pickled and not pinned:
+            raise ValueError("'pickled' needs 'hub' and a 'revision' of 40 hex digits (a commit)")
         if self.trust_remote_code and not pinned and self.code_hash is None:
             raise ValueError(
                 "trust_remote_code needs 'hub' and a 'revision' of 40 hex digits (a commit), or 'path' and a "
