@@ -58,3 +58,18 @@ def csv_cell(text: str) -> str:
     if plain.startswith(_FORMULA) and not _NUMBER.fullmatch(plain):
         return "'" + plain
     return plain
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "\"": r"\textquotedbl{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}  # fmt: skip
+
+
+def tex(text: object) -> str:
+    r"""Text as LaTeX that shows it literally.
+
+    >>> print(tex("50 % of a_b & {c}"))
+    50 \% of a\_b \& \{c\}
+    """
+    return "".join(_TEX.get(sign, sign) for sign in one_line(str(text)))

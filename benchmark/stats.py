@@ -125,7 +125,36 @@ def bootstrap_interval(
     return bootstrap_intervals(values, resamples=resamples, seed=seed, confidence=confidence)[0]
 
 
-def _resampled(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+def stratified_interval(
+    parts: Sequence[ArrayLike], *, resamples: int = 10_000, seed: int = 0, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Percentile bootstrap interval of the mean of several groups' means; queries are drawn within their group.
+
+    Args:
+        parts: Scores or paired differences of each group, shape (n_queries_of_group,).
+        resamples: How many times each group's queries are drawn with replacement.
+        seed: Equal seeds give equal intervals; every group has its own stream.
+        confidence: Share of the resampled means that lie within.
+
+    Returns:
+        The interval; None where a group's single query leaves nothing to resample.
+
+    Raises:
+        BenchError: A group has no query, or a value is NaN or infinite.
+    """
+    columns = [_matrix(part)[:, 0] for part in parts]
+    if any(len(column) < 2 for column in columns):
+        return None
+    total = np.zeros(resamples)
+    for place, column in enumerate(columns):
+        drawn = _resampled(len(column), resamples, (seed, place))
+        total += np.concatenate([weights @ column for weights in drawn]) / len(column)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(total / len(columns), [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def _resampled(n: int, resamples: int, seed: int | tuple[int, int]) -> Iterator[Floats]:
     """How often each query was drawn, in blocks of shape (block, n_queries)."""
     rng = np.random.default_rng(seed)
     block = max(1, _BLOCK // n)

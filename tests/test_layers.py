@@ -27,10 +27,12 @@ LAYERS = [
         "escape",
         "device",
         "pages",
+        "downloads",
     },
     {"llm"},
     {"encoders"},
     {"domain", "synthesis", "training", "evaluation", "reporting"},
+    {"hub"},
     {"pipeline"},
     {"cli"},
 ]

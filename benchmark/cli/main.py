@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.lines import counts, lines_of, lines_to_add, show_board, show_seconds
+from benchmark.cli.state import project_folder, set_project_folder
 from benchmark.errors import BenchError
 from benchmark.training.distributed import dismiss, is_first, is_to_tell, join, processes
 
@@ -31,11 +32,6 @@ app = typer.Typer(
 )
 
 
-class _State:
-    project: Path | None = None
-
-
-_STATE = _State()
 _TRAINING = ("finetune", "run")
 """Commands that several processes can share the work of."""
 BenchmarkFile = Annotated[
@@ -70,7 +66,7 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    _STATE.project = project
+    set_project_folder(project)
     if processes() > 1:
         _as_one_of_several(str(context.invoked_subcommand))
 
@@ -104,7 +100,7 @@ def check(domain: Annotated[str | None, typer.Argument(help="The domain; all by 
     """Tell all mistakes of a domain, of the model specs and of the benchmark file at once; writes nothing."""
     from benchmark.cli.check import check_project
 
-    raise typer.Exit(check_project(_STATE.project, domain))
+    raise typer.Exit(check_project(project_folder(), domain))
 
 
 @app.command()
@@ -201,6 +197,7 @@ def leaderboard(
         else:
             boards.append(pipeline.leaderboard())
             show_board(pipeline, boards[-1])
+    _together(pipelines, boards, check)
     if fail_on_regression:
         _fail_on_regression(boards, pipelines[0].spec)
 
@@ -214,8 +211,23 @@ def run(benchmark: BenchmarkFile = None, fresh: Fresh = False, fail_on_regressio
         boards.append(pipeline.run(fresh))
         show_board(pipeline, boards[-1])
         show_seconds(pipeline)
+    _together(pipelines, boards)
     if fail_on_regression:
         _fail_on_regression(boards, pipelines[0].spec)
+
+
+def _together(pipelines: "Sequence[Pipeline]", boards: "Sequence[Leaderboard]", check: bool = False) -> None:
+    """Where there are several domains, one leaderboard over them all: made, or compared with the committed one."""
+    if len(boards) < 2:
+        return
+    from benchmark.files import shown
+    from benchmark.reporting.overall import check_overall, make_overall
+
+    if check:
+        check_overall(pipelines[0].project, boards)
+        typer.echo("results/leaderboard: follows from the domains' leaderboards")
+    else:
+        typer.echo(shown(make_overall(pipelines[0].project, boards)))
 
 
 def _fail_on_regression(boards: "Sequence[Leaderboard]", spec: "BenchmarkSpec") -> None:
@@ -243,7 +255,7 @@ def _pipelines(benchmark: Path | None, general: bool = False) -> "list[Pipeline]
     from benchmark.pipeline import Pipeline, hold
     from benchmark.project import Project
 
-    project = Project.find(_STATE.project)
+    project = Project.find(project_folder())
     spec = project.benchmark(benchmark or project.root / "benchmark.yaml")
     screen = Screen()
     pipelines = [Pipeline(project, project.domain(name), spec, screen) for name in spec.domains]

@@ -8,11 +8,12 @@ from benchmark.errors import BenchError
 from benchmark.files import Json
 from benchmark.reporting.general import General
 from benchmark.reporting.metrics import Metric, metrics_for
+from benchmark.reporting.pairwise import Pair
 from benchmark.reporting.systems import System
 from benchmark.specs import BenchmarkSpec
 from benchmark.stats import Verdict
 
-FORMAT = "domainbench-leaderboard/1"
+FORMAT = "domainbench-leaderboard/2"
 TASKS = ("retrieval", "reranking")
 FEW = 30  # groups under this many questions carry a warning mark
 
@@ -117,6 +118,7 @@ class Leaderboard:
         general: Everyday knowledge beside the domain; None where none was measured.
         tuning: Systems against the models that they were tuned from, where that is not the baseline; a family for
             Holm's correction.
+        pairwise: Every two systems on the main metric of retrieval; a family as well.
     """
 
     domain: str
@@ -132,6 +134,7 @@ class Leaderboard:
     comparisons: tuple[Comparison, ...] = ()
     general: General | None = None
     tuning: tuple[Comparison, ...] = ()
+    pairwise: tuple[Pair, ...] = ()
 
     @property
     def main(self) -> Metric:
@@ -197,6 +200,7 @@ class Leaderboard:
             "means": [_row(mean) for mean in self.means],
             "comparisons": [_row(comparison) for comparison in self.comparisons],
             **({"tuning": [_row(comparison) for comparison in self.tuning]} if self.tuning else {}),
+            "pairwise": [asdict(pair) for pair in self.pairwise],
             **({"general": self.general.to_json()} if self.general else {}),
             "scores": {
                 task: {name: {str(metric): row for metric, row in rows.items()} for name, rows in systems.items()}
@@ -234,6 +238,7 @@ class Leaderboard:
                     for task, systems in value["scores"].items()
                 },
                 "tuning": tuple(Comparison(**_unrow(row)) for row in value.get("tuning", [])),
+                "pairwise": tuple(Pair(**row) for row in value["pairwise"]),
                 "general": General.from_json(value["general"]) if "general" in value else None,
             }
         )

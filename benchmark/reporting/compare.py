@@ -5,7 +5,8 @@ Families for Holm's correction, one for each task:
 1. the headline: the main metric over all queries, every system against the baseline;
 2. each other metric over all queries: a family of its own, every system;
 3. each metric by category: one family, every system in every category;
-4. the main metric over all queries, every system that was tuned from another one than the baseline against that one.
+4. the main metric over all queries, every system that was tuned from another one than the baseline against that one;
+5. the main metric of retrieval over all queries, every pair of systems (`benchmark.reporting.pairwise`).
 
 General sets have families of their own (`benchmark.reporting.forgetting`).
 
@@ -21,6 +22,7 @@ from benchmark.reporting.board import TASKS, Comparison, Leaderboard, Mean
 from benchmark.reporting.compact import ends, kept
 from benchmark.reporting.forgetting import with_forgetting
 from benchmark.reporting.metrics import Metric
+from benchmark.reporting.pairwise import all_pairs
 from benchmark.stats import (
     Floats,
     Interval,
@@ -52,7 +54,9 @@ def with_statistics(board: Leaderboard) -> Leaderboard:
         comparisons += _corrected(found, board.settings.alpha)
     found = _corrected(list(_against_their_bases(board)), board.settings.alpha)
     return with_forgetting(
-        replace(board, means=tuple(means), comparisons=tuple(comparisons), tuning=tuple(found)),
+        replace(
+            board, means=tuple(means), comparisons=tuple(comparisons), tuning=tuple(found), pairwise=all_pairs(board)
+        ),
     )
 
 

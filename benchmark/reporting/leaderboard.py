@@ -1,4 +1,4 @@
-"""`results/<domain>/leaderboard.{json,md,csv}`: made from kept runs, and checked again from its own JSON."""
+"""`results/<domain>/leaderboard.{json,md,csv,tex}`: made from kept runs, and checked again from its own JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
@@ -13,8 +13,10 @@ from benchmark.reporting.compact import close, dump_compact
 from benchmark.reporting.compare import with_statistics
 from benchmark.reporting.general import General, GeneralRow
 from benchmark.reporting.inputs import Evaluated, check_agreement, read_evaluated, read_general, read_systems
+from benchmark.reporting.latex import leaderboard_latex
 from benchmark.reporting.metrics import metrics_for, score_run
 from benchmark.reporting.pages import leaderboard_csv, leaderboard_markdown
+from benchmark.reporting.pairwise import Pair
 from benchmark.reporting.render import sentence
 from benchmark.reporting.verdicts import verdict_sentence
 from benchmark.specs import BenchmarkSpec
@@ -24,7 +26,7 @@ _AT_MOST = 20  # differences listed before the rest is only counted
 
 
 def make_leaderboard(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporter: Reporter) -> Leaderboard:
-    """Score the kept runs, compare with the baseline, write `leaderboard.{json,md,csv}`.
+    """Score the kept runs, compare with the baseline, write `leaderboard.{json,md,csv,tex}`.
 
     Loads no model; the same runs give the same bytes.
 
@@ -77,6 +79,7 @@ def _files(board: Leaderboard) -> Iterator[tuple[str, str]]:
     """Suffix and content of each file; the JSON last, since the others can be made from it."""
     yield "md", leaderboard_markdown(board)
     yield "csv", leaderboard_csv(board)
+    yield "tex", leaderboard_latex(board)
     yield "json", dump_compact(board.to_json()) + "\n"
 
 
@@ -110,11 +113,10 @@ def check_leaderboard(domain: Domain, benchmark: BenchmarkSpec) -> Leaderboard:
     found = [f"{where}: {line}" for line in _other_settings(stored, benchmark)]
     derived = with_statistics(stored)
     figures = [f"{where}: {line}" for line in _other_figures(stored, derived)]
-    found += figures
     # The stored figures are rendered where they are right: their last digits may be another processor's.
     for suffix, text in _files(derived if figures else stored):
         found += _other_lines(_path(domain, suffix), text)
-    found += _other_report(domain, derived)
+    found += [*_other_report(domain, derived), *figures]
     with Problems() as problems:
         for line in found[:_AT_MOST]:
             problems.add(line)
@@ -150,6 +152,7 @@ def _other_figures(stored: Leaderboard, derived: Leaderboard) -> Iterator[str]:
     yield from _other_rows(stored.means, derived.means)
     yield from _other_rows(stored.comparisons, derived.comparisons)
     yield from _other_rows(stored.tuning, derived.tuning)
+    yield from _other_rows(stored.pairwise, derived.pairwise)
     if stored.general is not None and derived.general is not None:
         yield from _other_general(stored.general, derived.general)
 
@@ -161,7 +164,8 @@ def _other_general(stored: General, derived: General) -> Iterator[str]:
             yield f"{name}: the verdict is {stored.verdicts.get(name)}, its scores give {verdict}"
 
 
-_Rows = Sequence[Mean | Comparison] | Sequence[GeneralRow]
+_Row = Mean | Comparison | GeneralRow | Pair
+_Rows = Sequence[Mean | Comparison] | Sequence[GeneralRow] | Sequence[Pair]
 
 
 def _other_rows(stored: _Rows, derived: _Rows) -> Iterator[str]:
@@ -175,7 +179,9 @@ def _other_rows(stored: _Rows, derived: _Rows) -> Iterator[str]:
                 yield f"{_place(new)}: {key} is {getattr(old, key)}, its scores give {value}"
 
 
-def _place(row: Mean | Comparison | GeneralRow) -> str:
+def _place(row: _Row) -> str:
+    if isinstance(row, Pair):
+        return f"{row.first} against {row.second}"
     if isinstance(row, GeneralRow):
         return f"general sets, {row.system}, {row.group or 'together'}"
     return f"{row.task}, {row.system}, {row.metric}, {row.category or 'overall'}"

@@ -4,10 +4,14 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from markupsafe import Markup
+
 from benchmark.escape import code, csv_cell, md
 from benchmark.reporting.board import TASKS, Leaderboard, Mean
 from benchmark.reporting.general import METRIC, General
+from benchmark.reporting.pairwise import pair_of
 from benchmark.reporting.render import (
+    SIGNS,
     category_comparisons,
     category_table,
     ceiling_line,
@@ -15,7 +19,10 @@ from benchmark.reporting.render import (
     headline_table,
     legend,
     metric_table,
+    p_value,
     questions_line,
+    signed,
+    table,
 )
 from benchmark.reporting.tuning import tuning_section
 from benchmark.reporting.verdicts import forgetting_section
@@ -37,6 +44,8 @@ def leaderboard_markdown(board: Leaderboard) -> str:
     ]
     for category, n in board.categories.items():
         parts += [f"#### {md(group(category, n))}", category_comparisons(board, "retrieval", category)]
+    if len(board.systems) > 2:
+        parts += ["### Every pair of models", *pairwise_section(board)]
     if board.general is not None:
         parts += ["## Forgetting", *forgetting_section(board, board.general)]
     tuned = tuning_section(board)
@@ -54,6 +63,29 @@ def leaderboard_markdown(board: Leaderboard) -> str:
         legend(board),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def pairwise_section(board: Leaderboard) -> Iterator[Markup]:
+    """A matrix of all models, best first, and how to read it."""
+    names = [system.name for system in board.ranked(TASKS[0])]
+    numbers = {name: str(place) for place, name in enumerate(names, start=1)}
+    rows = [
+        [Markup("{}. {}").format(numbers[row], code(row)), *(_pair(board, row, column) for column in names)]
+        for row in names
+    ]
+    yield table(["Row minus column", *numbers.values()], rows)
+    yield Markup(
+        "Difference in {} of the row's model minus the column's (by their numbers), with p after Holm's correction over "
+        "all {} pairs of models; ▲ the row's is better, ▼ worse, no sign: not shown. So many comparisons at once show "
+        "less than those with the baseline alone: decide beforehand what you want to know."
+    ).format(board.main.label, len(board.pairwise))
+
+
+def _pair(board: Leaderboard, row: str, column: str) -> str:
+    if row == column:
+        return ""
+    pair = pair_of(board, row, column)
+    return f"{signed(pair.difference)}{SIGNS[pair.verdict]} ({p_value(pair.corrected_p)})"
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from benchmark.reporting.metrics import MEASURES, Metric
 
 MARK = "†"
 BLANK = ""
-_SIGNS = {"better": " ▲", "worse": " ▼", "not shown": ""}
+SIGNS = {"better": " ▲", "worse": " ▼", "not shown": ""}
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def compared(row: Comparison | None) -> list[object]:
 
 def _marked(board: Leaderboard, task: str, name: str, metric: Metric, category: str | None = None) -> str:
     row = board.comparison(task, name, metric, category)
-    sign = _SIGNS[row.verdict] if row else ""
+    sign = SIGNS[row.verdict] if row else ""
     return number(board.mean(task, name, metric, category).mean) + sign
 
 
