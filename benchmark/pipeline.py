@@ -247,13 +247,14 @@ class Pipeline:
             return evaluate_all(evaluator, names, self.reporter, others)
 
     def leaderboard(self) -> "Leaderboard":
-        """Kept runs to leaderboard and report; loads no model."""
-        from benchmark.reporting.leaderboard import make_leaderboard
+        """Kept runs to leaderboard, page and report; loads no model."""
+        from benchmark.reporting.leaderboard import make_leaderboard, write_page
         from benchmark.reporting.report import make_report
 
         with self._timed("leaderboard and report"):
             board = make_leaderboard(self.project, self.domain, self.spec, self.reporter)
             make_report(self.project, self.domain, self.spec, board, self.reporter)
+            write_page(self.project, self.domain, self.spec, board)
         return board
 
     def run(self, fresh: bool = False) -> "Leaderboard":

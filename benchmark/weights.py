@@ -1,17 +1,28 @@
 """From a model spec to a folder of weights, and to a hash that tells any two models apart."""
 
 import importlib.util
-import os
+import json
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
+from benchmark.downloads import Repository, snapshot
 from benchmark.errors import BenchError
 from benchmark.files import Json, files_below, hash_file, hash_json, read_json, shown
 from benchmark.project import Project
 from benchmark.specs import ModelSpec
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+_FETCHED = (
+    "*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*.py", "artifact.metadata", "LICENSE*", "LICENCE*",
+    "NOTICE*", "COPYING*",
+)  # fmt: skip
+"""What a model on the Hub is made of, in shell patterns."""
+_PYTORCH: Final = "*pytorch_model*.bin"
+"""The pickled weights that transformers and sentence-transformers would read; no others are ever fetched."""
+# A class of PyLate's that sentence-transformers has itself, and takes in its place.
+_NO_CODE: Final = ("sentence_transformers.", "pylate.models.Dense.Dense")
 ADAPTER_FILE: Final = "linear_adapter.safetensors"
 """An adapter's matrices, in its folder."""
 TRAINED_CHUNKS: Final = "trained_chunks.json"
@@ -32,7 +43,8 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
     """The local folder of a `path:`, `package:` or `hub:` spec (the Hub is asked only where it is not cached).
 
     Raises:
-        BenchError: The folder, package or repository is not there, or holds no safetensors weights.
+        BenchError: The folder, package or repository is not there, or holds no safetensors weights (with `pickled:`
+            in the spec, no weights that transformers reads).
     """
     spec = spec or project.model_spec(name)
     where = f"model_specs/{name}.yaml"
@@ -43,15 +55,13 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
     elif spec.package is not None:
         folder = package_folder(spec.package, where)
     elif spec.hub is not None:
-        folder = _hub_folder(spec.hub, spec.revision, where)
+        patterns = (*_FETCHED, _PYTORCH) if spec.pickled else _FETCHED
+        folder = snapshot(Repository(spec.hub, spec.revision), patterns, where, bars=True)
     else:
         raise BenchError(
             f"{where}: has no weights of its own (source: {spec.source}); name a hub, path or package spec"
         )
-    if not any(folder.rglob("*.safetensors")):
-        pickled = sorted(p.name for pattern in _PICKLED for p in folder.rglob(pattern))
-        why = f"only pickled weights ({pickled[0]}), which can run code" if pickled else "no weights"
-        raise BenchError(f"{where}: {shown(folder)}: {why}; a *.safetensors file is needed")
+    _check_weights(spec, folder, where)
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise BenchError(f"{where}: {shown(folder)}: neither config.json nor modules.json; not a model folder")
     if spec.trust_remote_code:
@@ -59,14 +69,85 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
     return folder
 
 
+def _check_weights(spec: ModelSpec, folder: Path, where: str) -> None:
+    """See to it that nothing is unpickled unless the spec says so.
+
+    Raises:
+        BenchError: There are no safetensors weights, or a part of the model has pickled ones only.
+    """
+    names = [path.relative_to(folder).as_posix() for path in files_below(folder)]
+    modules = listed_modules(folder)
+    left = only_pickled(names, [str(row.get("path", "")) for row in modules])
+    if left and spec.pickled:
+        return
+    if left or not any(name.endswith(".safetensors") for name in names):
+        found = left or sorted(name for name in names if any(fnmatch(name, pattern) for pattern in _PICKLED))
+        why = f"only pickled weights ({found[0]}), which can run code" if found else "no weights"
+        allow = "; if you trust it: pickled: true" if left and spec.hub is not None else ""
+        raise BenchError(f"{where}: {shown(folder)}: {why}; a *.safetensors file is needed{allow}")
+
+
+def only_pickled(names: Iterable[str], parts: Iterable[str]) -> list[str]:
+    """Pickled weights of a model, or of a part of it, that has no others.
+
+    Args:
+        names: Paths of all files in the model's folder.
+        parts: The folders of its modules; the model's own folder is always looked at.
+
+    >>> only_pickled(["pytorch_model.bin", "model.safetensors", "2_Dense/pytorch_model.bin"], ["", "2_Dense"])
+    ['2_Dense/pytorch_model.bin']
+    """
+    by_folder: dict[str, list[str]] = {part.strip("/"): [] for part in ("", *parts)}
+    for name in names:
+        folder, _, _ = name.rpartition("/")
+        if folder in by_folder:
+            by_folder[folder].append(name)
+    return sorted(
+        name
+        for found in by_folder.values()
+        if not any(other.endswith(".safetensors") for other in found)
+        for name in found
+        if fnmatch(name, _PYTORCH)
+    )
+
+
 def needs_code(folder: Path) -> list[str]:
-    """References to classes that a model folder brings itself (transformers' `auto_map`); empty for most models."""
+    """References to classes that a model folder brings itself; empty for most models.
+
+    They stand under transformers' `auto_map`, and in `modules.json`, where only sentence-transformers' own classes are
+    taken without code.
+    """
     found = []
-    for path in sorted(folder.rglob("config.json")):
-        named: Any = read_json(path).get("auto_map")
-        if isinstance(named, dict):
-            found += [str(name) for name in named.values()]
-    return found
+    for pattern in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"):
+        for path in sorted(folder.rglob(pattern)):
+            found += list(_classes(read_json(path).get("auto_map")))
+    kinds = [str(row.get("type", "")) for row in listed_modules(folder)]
+    return list(dict.fromkeys([*found, *(kind for kind in kinds if not kind.startswith(_NO_CODE))]))
+
+
+def _classes(auto_map: Any) -> Iterator[str]:
+    """The classes that an `auto_map` names: one, or a slow and a fast one, for each purpose."""
+    for named in auto_map.values() if isinstance(auto_map, dict) else ():
+        yield from (str(name) for name in (named if isinstance(named, list) else [named]) if name)
+
+
+def listed_modules(folder: Path) -> list[Json]:
+    """The rows of a model folder's `modules.json`; none where it is not there or is something else."""
+    path = folder / "modules.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except ValueError:
+        rows = []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def code_elsewhere(references: Collection[str]) -> list[str]:
+    """The other repositories in which referenced code lies; no commit of the model pins it.
+
+    >>> code_elsewhere(["modeling_x.Model", "org/other--modeling_x.Model"])
+    ['org/other']
+    """
+    return sorted({name.split("--")[0] for name in references if "--" in name})
 
 
 def code_hash(folder: Path) -> str:
@@ -81,7 +162,7 @@ def _check_code(spec: ModelSpec, folder: Path, where: str) -> None:
     Raises:
         BenchError: The code lies in another repository, or is not what `code_hash` says.
     """
-    elsewhere = sorted({name.split("--")[0] for name in needs_code(folder) if "--" in name})
+    elsewhere = code_elsewhere(needs_code(folder))
     if elsewhere:
         raise BenchError(
             f"{where}: the model's code lies in another repository ({', '.join(elsewhere)}), which 'revision' does "
@@ -127,25 +208,6 @@ def package_folder(package: str, where: str) -> Path:
     if not folder.is_dir():
         raise BenchError(f"{where}: the package '{name}' has no folder '{inner}'")
     return folder
-
-
-def _hub_folder(repository: str, revision: str | None, where: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py", "LICENSE*", "LICENCE*", "NOTICE*", "COPYING*"]
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-    except LocalEntryNotFoundError:
-        asked = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        raise BenchError(f"{where}: {repository} is not in the local cache and {asked} cannot be reached") from None
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        cause = {401: "not allowed (set HF_TOKEN)", 403: "not allowed (set HF_TOKEN)", 404: "no such model or revision"}
-        said = cause.get(status or 0, f"HTTP {status}")
-        raise BenchError(f"{where}: {repository}@{revision or 'main'}: the Hub says: {said}") from None
-    except OSError as error:
-        raise BenchError(f"{where}: {repository}: cannot be downloaded: {error}") from None
 
 
 def model_fingerprint(project: Project, name: str) -> str:

@@ -5,14 +5,13 @@ Hub cannot be reached it takes the configuration that was cached last, whatever 
 """
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmark.domain.ready_made import Judgement, Placed
+from benchmark.downloads import Repository, snapshot
 from benchmark.errors import BenchError, Problems, did_you_mean
 from benchmark.files import Json, hash_json
 from benchmark.specs.domains import HubCorpus
@@ -159,41 +158,8 @@ class HubSet:
         Raises:
             BenchError: The Hub cannot be reached and they are not in the cache, or it has no such data set.
         """
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        asked, where = self._spec, f"{self._where}: hub: {self._set}"
-        try:
-            with _quietly():
-                folder = snapshot_download(
-                    asked.repository, repo_type="dataset", revision=asked.revision, allow_patterns=patterns
-                )
-        except LocalEntryNotFoundError:
-            address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-            raise BenchError(f"{where}: is not in the local cache and {address} cannot be reached") from None
-        except HfHubHTTPError as error:
-            status = getattr(error.response, "status_code", None)
-            refused = "no such data set or revision, or it is not open to you (set HF_TOKEN)"
-            said = refused if status in {401, 403, 404} else f"HTTP {status}"
-            raise BenchError(f"{where}: the Hub says: {said}") from None
-        except OSError as error:
-            raise BenchError(f"{where}: cannot be downloaded: {error}") from None
-        return Path(folder)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """No bars of huggingface_hub while a file or two are fetched."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    if are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
+        asked = Repository(self._spec.repository, self._spec.revision, "dataset")
+        return snapshot(asked, patterns, f"{self._where}: hub")
 
 
 class _Configuration(NamedTuple):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.api import ApiEncoder
+from benchmark.encoders.asymmetric import check_has_vectors
 from benchmark.encoders.dense import DenseEncoder, Encoder, Role
 from benchmark.errors import BenchError
 from benchmark.files import shown, write_bytes
@@ -206,6 +207,7 @@ def open_encoder(project: Project, name: str) -> Encoder:
         BenchError: The spec is no bi-encoder, or its weights or matrices cannot be had.
     """
     spec = project.model_spec(name)
+    check_has_vectors(project, name)
     if spec.api is not None:
         return ApiEncoder.open(project, name)
     if spec.base is None:

@@ -1,5 +1,6 @@
 """BM25 over a corpus, by bm25s; Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ class BM25Index:
         texts: What is indexed, one per chunk.
         settings: k1, b, stemmer and stop words.
 
+    Attributes:
+        ids: As given.
+        seconds: That indexing took.
+
     Raises:
         BenchError: An unknown stemmer or stop-word list.
     """
@@ -26,6 +31,7 @@ class BM25Index:
         import bm25s
         import Stemmer
 
+        started = time.perf_counter()
         self.ids: Sequence[str] = tuple(ids)
         self._stopwords = settings.stopwords
         try:
@@ -42,6 +48,17 @@ class BM25Index:
         self._empty = not corpus.vocab
         if not self._empty:
             self._index.index(corpus, show_progress=False)
+        self.seconds = time.perf_counter() - started
+
+    @property
+    def posting_bytes(self) -> int:
+        """Size of the lists of chunks with their scores, which grow with the corpus."""
+        return 0 if self._empty else int(self._index.scores["data"].nbytes + self._index.scores["indices"].nbytes)
+
+    @property
+    def word_bytes(self) -> int:
+        """Size of where each word's list begins, which grows with the vocabulary."""
+        return 0 if self._empty else int(self._index.scores["indptr"].nbytes)
 
     def _tokens(self, texts: list[str], *, ids: bool) -> Any:
         import bm25s

@@ -1,10 +1,11 @@
 """Bi-encoders and cross-encoders through sentence-transformers."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,18 @@ from benchmark.weights import code_hash, model_fingerprint, model_folder, needs_
 
 Role = Literal["query", "document"]
 _SLICE = 256
+PROMPT_KEYS: Final[Mapping[Role, tuple[str, ...]]] = {
+    "query": ("query", "Retrieval-query", "retrieval.query", "search_query", "web_search_query", "s2p_query"),
+    "document": (
+        "document", "passage", "corpus", "Retrieval-document", "Retrieval-passage", "retrieval.document",
+        "retrieval.passage", "search_document",
+    ),
+}  # fmt: skip
+"""Under which names models configure what goes in front of a search's queries and documents.
+
+The first ones are sentence-transformers' own, `Retrieval-` begins those that mteb reads, `retrieval.` Jina's; the last
+ones are those of Nomic, E5-Mistral and Stella.
+"""
 
 
 class Encoder(Protocol):
@@ -62,7 +75,7 @@ def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
             trust_remote_code=spec.trust_remote_code,
             truncate_dim=spec.truncate_dim,
             local_files_only=True,
-            model_kwargs={"use_safetensors": True},
+            model_kwargs=weights_form(spec),
         )
     if spec.max_length is not None:
         model.max_seq_length = spec.max_length
@@ -86,8 +99,21 @@ def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
             max_length=spec.max_length,
             trust_remote_code=spec.trust_remote_code,
             local_files_only=True,
-            model_kwargs={"use_safetensors": True},
+            model_kwargs=weights_form(spec),
         )
+
+
+def weights_form(spec: ModelSpec) -> dict[str, Any]:
+    """What `model_kwargs` must say about the form of the weights.
+
+    Without `pickled:` in the spec only safetensors are looked for; with it they come first, and `pytorch_model.bin` where
+    there are none. Whatever is no safetensors goes through torch's restricted unpickler, which knows tensors and plain
+    containers and refuses everything else. sentence-transformers' modules always ask for that
+    (`Module.load_torch_weights`). transformers does by default, but a model's own sentence_bert_config.json can ask for
+    `weights_only: false`, which `_get_dtype` obeys when it looks at the weights to learn their type, and an index of
+    safetensors files can name files of any form; what is given here goes before the model's own word.
+    """
+    return {"use_safetensors": None if spec.pickled else True, "weights_only": True}
 
 
 @contextmanager
@@ -97,6 +123,11 @@ def _loading(where: str, folder: Path, spec: ModelSpec) -> Iterator[None]:
 
     try:
         yield
+    except pickle.UnpicklingError:
+        raise BenchError(
+            f"{where}: cannot be loaded: its pickled weights hold more than tensors, which could run code; they were not "
+            "read"
+        ) from None
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         if not spec.trust_remote_code and needs_code(folder):
             raise BenchError(
@@ -173,7 +204,8 @@ class DenseEncoder:
         for rows in shown.track(slices, total=len(slices), label=label):
             part = self.model.encode(
                 [texts[i] for i in rows],
-                prompt=self.prompts[role] or None,
+                # Not None, which would stand for the model's default prompt.
+                prompt=self.prompts[role],
                 batch_size=32,
                 normalize_embeddings=True,
                 show_progress_bar=False,
@@ -199,5 +231,16 @@ def resolve_prompts(spec: ModelSpec, model: Any) -> dict[str, str]:
     """The prompts of a spec, or, where it names none, those that the model's own configuration carries."""
     if spec.prompts.query or spec.prompts.document:
         return {"query": spec.prompts.query, "document": spec.prompts.document}
-    own: dict[str, str] = model.prompts or {}
-    return {"query": own.get("query", ""), "document": own.get("document", own.get("passage", ""))}
+    return own_prompts(model.prompts or {})
+
+
+def own_prompts(configured: Mapping[str, str | None]) -> dict[str, str]:
+    """What goes in front of queries and documents, from the prompts of a model's own configuration.
+
+    Under each name of `PROMPT_KEYS`, an empty one is passed over: sentence-transformers adds it for models that have
+    none of that name.
+
+    >>> own_prompts({"query": "query: ", "document": "", "passage": "passage: ", "sts": "x"})
+    {'query': 'query: ', 'document': 'passage: '}
+    """
+    return {role: next(filter(None, map(configured.get, keys)), "") for role, keys in PROMPT_KEYS.items()}

@@ -1,17 +1,22 @@
-"""From a spec to something that ranks a corpus: dense, BM25, hybrid, retriever with reranker."""
+"""From a spec to something that ranks a corpus: dense, sparse, late interaction, BM25, hybrid, retriever and reranker."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.adapter import open_encoder
+from benchmark.encoders.asymmetric import is_asymmetric
 from benchmark.encoders.bm25 import BM25Index
-from benchmark.encoders.dense import Encoder, open_cross_encoder
+from benchmark.encoders.dense import open_cross_encoder
+from benchmark.encoders.late import open_late_scorer
 from benchmark.encoders.pairs import logits
-from benchmark.encoders.store import document_vectors
+from benchmark.encoders.scorers import DenseScorer, Footprint, Scorer
+from benchmark.encoders.sparse import open_sparse_scorer
+from benchmark.encoders.store import stored_documents
 from benchmark.errors import BenchError
 from benchmark.project import Domain, Project
 from benchmark.records import Chunk, Hit, Run
@@ -19,7 +24,6 @@ from benchmark.runs import rank, rank_row
 from benchmark.specs import BM25Settings
 from benchmark.weights import model_folder
 
-_BLOCK = 128
 # The dense side's weight in a hybrid, where the spec gives none (docs/LOG.md has the measurement).
 HYBRID_WEIGHTS = (0.6, 0.4)
 # How many hits of each side of a hybrid are pooled before their scores are normalised.
@@ -35,37 +39,12 @@ class Retriever(Protocol):
         """Rank the corpus, or only each query's candidates, and keep the best `depth`."""
 
 
-class Scorer(Protocol):
-    """A retriever that has a score for every chunk."""
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """One id per chunk, in the order of the scores."""
-
-    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """One row of shape (n_chunks,) for each query, in order."""
-
-
-class DenseScorer:
-    """Cosine similarity of a bi-encoder's vectors, in blocks of queries."""
-
-    def __init__(self, encoder: Encoder, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        self.ids = ids
-        self._encoder = encoder
-        self._vectors = vectors
-
-    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """One row of cosine similarities for each query."""
-        encoded = self._encoder.encode(queries, "query")
-        for start in range(0, len(encoded), _BLOCK):
-            yield from encoded[start : start + _BLOCK] @ self._vectors.T
-
-
 class BM25Scorer:
     """BM25 scores."""
 
     def __init__(self, index: BM25Index) -> None:
         self.ids = index.ids
+        self.footprint = Footprint(index.posting_bytes / max(1, len(index.ids)), index.word_bytes, None, index.seconds)
         self._index = index
 
     def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
@@ -99,16 +78,32 @@ class HybridScorer:
     """Two scorers, z-normalised over the pool of both sides' best hits and added with weights.
 
     Chunks outside the pool keep their order by the same formula, since both sides score every chunk.
+
+    Attributes:
+        sides: Both scorers.
     """
 
     def __init__(self, sides: Sequence[Scorer], weights: Sequence[float]) -> None:
         self.ids = sides[0].ids
-        self._sides = sides
+        self.sides = sides
         self._weights = weights
+
+    @property
+    def footprint(self) -> Footprint:
+        """Of both sides together."""
+        found = [side.footprint for side in self.sides]
+        dimensions = [one.dimensions for one in found if one.dimensions is not None]
+        seconds = [one.seconds for one in found if one.seconds is not None]
+        return Footprint(
+            sum(one.bytes_per_chunk for one in found),
+            sum(one.fixed_bytes for one in found),
+            dimensions[0] if len(dimensions) == 1 else None,
+            sum(seconds) if len(seconds) == len(found) else None,
+        )
 
     def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
         """One row of fused scores for each query."""
-        for rows in zip(*(side.score_rows(queries) for side in self._sides), strict=True):
+        for rows in zip(*(side.score_rows(queries) for side in self.sides), strict=True):
             yield fuse_rows(rows, self._weights)
 
 
@@ -175,8 +170,8 @@ class RerankRetriever:
         label: str = "",
         weights: Sequence[float] | None = None,
     ) -> None:
-        self._first = first
-        self._model = cross_encoder
+        self.first = first
+        self.cross_encoder = cross_encoder
         self._texts = texts
         self._depth = depth
         self._reporter = reporter
@@ -185,9 +180,16 @@ class RerankRetriever:
         # Scores of (query text, chunk id): a second task asks for many of the first one's pairs again.
         self._known: dict[tuple[str, str], float] = {}
 
+    def afresh(self) -> Self:
+        """The same pipeline, silent and without the scores that it knows already: as slow as for a new question."""
+        other = copy.copy(self)
+        other.first = self.first.afresh() if isinstance(self.first, RerankRetriever) else self.first
+        other._known, other._reporter, other._label = {}, SILENT, ""
+        return other
+
     def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
         """Rank the first stage's hits (or every candidate) with the cross-encoder."""
-        first = self._first.run(queries, max(depth, self._depth), candidates)
+        first = self.first.run(queries, max(depth, self._depth), candidates)
         top = {query: hits if candidates is not None else hits[: self._depth] for query, hits in first.items()}
         self._score([(queries[query], hit.chunk) for query, hits in top.items() for hit in hits])
         return {
@@ -212,7 +214,7 @@ class RerankRetriever:
             return
         new = sorted(pair for pair in set(pairs) if pair not in self._known)
         texts = [(query, self._texts[chunk]) for query, chunk in new]
-        scores = logits(self._model, texts, self._reporter, self._label).tolist()
+        scores = logits(self.cross_encoder, texts, self._reporter, self._label).tolist()
         self._known.update(zip(new, scores, strict=True))
 
 
@@ -264,7 +266,6 @@ def open_scorer(
         BenchError: The spec has two stages, or its weights cannot be had.
     """
     spec = project.model_spec(name)
-    ids = [chunk.id for chunk in chunks]
     if spec.bm25 is not None:
         return BM25Scorer(bm25_index(chunks, spec.bm25))
     if spec.hybrid is not None:
@@ -272,8 +273,12 @@ def open_scorer(
         return HybridScorer(sides, spec.weights or HYBRID_WEIGHTS)
     if spec.retriever is not None:
         raise BenchError(f"model_specs/{name}.yaml: a pipeline of two stages cannot be a side of a hybrid")
+    if is_asymmetric(spec):
+        opened = open_sparse_scorer if spec.kind == "sparse" else open_late_scorer
+        return opened(project, domain, name, chunks, reporter)
     encoder = open_encoder(project, name)
-    return DenseScorer(encoder, ids, document_vectors(domain, encoder, chunks, reporter))
+    kept = stored_documents(domain, encoder, chunks, reporter)
+    return DenseScorer(encoder, [chunk.id for chunk in chunks], kept.vectors, kept.seconds)
 
 
 def bm25_index(chunks: Sequence[Chunk], settings: BM25Settings) -> BM25Index:

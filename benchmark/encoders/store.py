@@ -1,7 +1,12 @@
 """Vectors that were computed once: a file for each (encoder fingerprint, corpus)."""
 
 import io
-from collections.abc import Sequence
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +17,22 @@ from benchmark.encoders.dense import Encoder, Role
 from benchmark.files import hash_json, write_bytes
 from benchmark.project import Domain
 from benchmark.records import Chunk
+
+T = TypeVar("T")
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Stored(Generic[T]):
+    """Vectors, from the store or for it.
+
+    Attributes:
+        vectors: Whatever the encoder makes of texts.
+        seconds: That making them took; None where they were in the store.
+    """
+
+    vectors: T
+    seconds: float | None
 
 
 def document_vectors(
@@ -24,6 +45,13 @@ def document_vectors(
     Returns:
         Shape (n_chunks, n_dimensions), float32, in the order of the chunks.
     """
+    return stored_documents(domain, encoder, chunks, reporter).vectors
+
+
+def stored_documents(
+    domain: Domain, encoder: Encoder, chunks: Sequence[Chunk], reporter: Reporter = SILENT
+) -> Stored[NDArray[np.float32]]:
+    """As `document_vectors`, with the seconds that they took."""
     texts = [chunk.full_text for chunk in chunks]
     return _vectors(domain, encoder, texts, "document", f"{len(texts)} chunks", reporter)
 
@@ -36,17 +64,60 @@ def query_vectors(
     Returns:
         Shape (n_texts, n_dimensions), float32, in the order of the texts.
     """
-    return _vectors(domain, encoder, texts, "query", f"{len(texts)} queries", reporter)
+    return _vectors(domain, encoder, texts, "query", f"{len(texts)} queries", reporter).vectors
+
+
+def stored_arrays(
+    domain: Domain,
+    fingerprint: str,
+    texts: Sequence[str],
+    encode: Callable[[], T],
+    pack: Callable[[T], Arrays],
+    unpack: Callable[[Arrays], T | None],
+    reporter: Reporter = SILENT,
+) -> Stored[T]:
+    """Vectors of a corpus that are more than one array, kept as an .npz file beside the dense ones.
+
+    Args:
+        domain: In whose results they are kept.
+        fingerprint: Of the encoder.
+        texts: What they are made of.
+        encode: Makes them, where none are kept.
+        pack: Their arrays, by name.
+        unpack: The inverse; None where the arrays do not fit these texts.
+        reporter: Told when a file is broken.
+    """
+    path = _file(domain, fingerprint, texts, "document", ".npz")
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                vectors = unpack({name: file[name] for name in file.files})
+        except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile):
+            vectors = None
+        if vectors is not None:
+            return Stored(vectors, None)
+        reporter.note(f"{path.name}: broken, encoded again")
+    started = time.perf_counter()
+    made = encode()
+    seconds = time.perf_counter() - started
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **pack(made))
+    write_bytes(path, buffer.getvalue())
+    return Stored(made, seconds)
+
+
+def _file(domain: Domain, fingerprint: str, texts: Sequence[str], role: Role, ending: str) -> Path:
+    word = "" if role == "document" else f"{role}-"
+    return domain.results / "vectors" / f"{fingerprint[:20]}-{word}{hash_json(list(texts))[:20]}{ending}"
 
 
 def _vectors(
     domain: Domain, encoder: Encoder, texts: Sequence[str], role: Role, what: str, reporter: Reporter
-) -> NDArray[np.float32]:
+) -> Stored[NDArray[np.float32]]:
     if isinstance(encoder, DerivedEncoder):
-        return encoder.adapt(_vectors(domain, encoder.base, texts, role, what, reporter), role)
-    word = "" if role == "document" else f"{role}-"
-    name = f"{encoder.fingerprint[:20]}-{word}{hash_json(list(texts))[:20]}.npy"
-    path = domain.results / "vectors" / name
+        base = _vectors(domain, encoder.base, texts, role, what, reporter)
+        return Stored(encoder.adapt(base.vectors, role), base.seconds)
+    path = _file(domain, encoder.fingerprint, texts, role, ".npy")
     if path.is_file():
         try:
             vectors: NDArray[np.float32] = np.load(path, allow_pickle=False)
@@ -54,9 +125,11 @@ def _vectors(
             reporter.note(f"{path.name}: broken, encoded again")
         else:
             if len(vectors) == len(texts):
-                return vectors
+                return Stored(vectors, None)
+    started = time.perf_counter()
     vectors = encoder.encode(texts, role, reporter, f"{encoder.name}: encoding {what}")
+    seconds = time.perf_counter() - started
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
     write_bytes(path, buffer.getvalue())
-    return vectors
+    return Stored(vectors, seconds)

@@ -1,4 +1,4 @@
-"""Each spec on each task: mteb's scores and a run file."""
+"""Each spec on each task: mteb's scores, a run file, and what the system costs."""
 
 import logging
 import warnings
@@ -10,6 +10,7 @@ from benchmark.console import Reporter
 from benchmark.device import device_name
 from benchmark.encoders.retrieve import Retriever, open_retriever
 from benchmark.errors import BenchError, Problems
+from benchmark.evaluation.costs import measure_costs
 from benchmark.evaluation.model import MtebSearch
 from benchmark.evaluation.tasks import K_VALUES, TASK_KINDS, TaskData, TaskKind, read_task_data, task_class, task_name
 from benchmark.files import Json
@@ -18,7 +19,7 @@ from benchmark.provenance import Outcome, Stage, run_stage
 from benchmark.runs import write_run
 from benchmark.weights import model_fingerprint
 
-STAGE = Stage("evaluate", 1)
+STAGE = Stage("evaluate", 2)
 
 
 def cutoffs(top_k: int) -> tuple[int, ...]:
@@ -99,7 +100,15 @@ class Evaluator:
             "model": fingerprint,
             "testset": self._inputs["testset"].outputs_hash,
             "scores": {key: value for key, value in sorted(scores.items()) if _is_metric(key)},
+            **({"costs": self._costs(name, retriever)} if kind == "retrieval" else {}),
         }
+
+    def _costs(self, name: str, retriever: Retriever) -> Json:
+        """What the system costs: facts about this run on this machine, which decide nothing."""
+        data = self.data("retrieval")
+        passages = [chunk.full_text for chunk in data.chunks]
+        questions = [query.text for query in data.testset.queries]
+        return measure_costs(self._project, name, retriever, passages, questions, self._top_k)
 
 
 def _is_metric(key: str) -> bool:

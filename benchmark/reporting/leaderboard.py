@@ -15,6 +15,7 @@ from benchmark.reporting.general import General, GeneralRow
 from benchmark.reporting.inputs import Evaluated, check_agreement, read_evaluated, read_general, read_systems
 from benchmark.reporting.latex import leaderboard_latex
 from benchmark.reporting.metrics import metrics_for, score_run
+from benchmark.reporting.page import embedded_board, make_page, page_board
 from benchmark.reporting.pages import leaderboard_csv, leaderboard_markdown
 from benchmark.reporting.pairwise import Pair
 from benchmark.reporting.render import sentence
@@ -22,6 +23,7 @@ from benchmark.reporting.verdicts import verdict_sentence
 from benchmark.specs import BenchmarkSpec
 
 NAME = "leaderboard"
+_ANEW = "make it anew: domainbench leaderboard"
 _AT_MOST = 20  # differences listed before the rest is only counted
 
 
@@ -83,6 +85,15 @@ def _files(board: Leaderboard) -> Iterator[tuple[str, str]]:
     yield "json", dump_compact(board.to_json()) + "\n"
 
 
+def write_page(project: Project, domain: Domain, benchmark: BenchmarkSpec, board: Leaderboard) -> None:
+    """Write `leaderboard.html`, which needs no network and no server.
+
+    Raises:
+        BenchError: The test set or a run is not the one that the leaderboard was made from.
+    """
+    write_text(_path(domain, "html"), make_page(project, domain, benchmark, board))
+
+
 def read_leaderboard(domain: Domain) -> Leaderboard:
     """Read `leaderboard.json`.
 
@@ -116,14 +127,12 @@ def check_leaderboard(domain: Domain, benchmark: BenchmarkSpec) -> Leaderboard:
     # The stored figures are rendered where they are right: their last digits may be another processor's.
     for suffix, text in _files(derived if figures else stored):
         found += _other_lines(_path(domain, suffix), text)
-    found += [*_other_report(domain, derived), *figures]
+    found += [*_other_page(domain, stored), *_other_report(domain, derived), *figures]
     with Problems() as problems:
         for line in found[:_AT_MOST]:
             problems.add(line)
         if len(found) > _AT_MOST:
-            problems.add(
-                f"{where}: and {len(found) - _AT_MOST} more differences; make it anew: domainbench leaderboard"
-            )
+            problems.add(f"{where}: and {len(found) - _AT_MOST} more differences; {_ANEW}")
     return derived
 
 
@@ -192,10 +201,17 @@ def _other_lines(path: Path, text: str) -> Iterator[str]:
     have, want = read_text(path).split("\n"), text.split("\n")
     for number, (old, new) in enumerate(zip(have, want, strict=False), start=1):
         if old != new:
-            yield f"{shown(path)}:{number}: differs from what the scores give; make it anew: domainbench leaderboard"
+            yield f"{shown(path)}:{number}: differs from what the scores give; {_ANEW}"
             return
     if len(have) != len(want):
-        yield f"{shown(path)}: has {len(have)} lines, the scores give {len(want)}; make it anew: domainbench leaderboard"
+        yield f"{shown(path)}: has {len(have)} lines, the scores give {len(want)}; {_ANEW}"
+
+
+def _other_page(domain: Domain, stored: Leaderboard) -> Iterator[str]:
+    """The page cannot be made without runs, but the leaderboard in it can be compared."""
+    path = _path(domain, "html")
+    if page_board(read_text(path)) != embedded_board(stored):
+        yield f"{shown(path)}: holds another leaderboard than leaderboard.json; {_ANEW}"
 
 
 def _other_report(domain: Domain, derived: Leaderboard) -> Iterator[str]:
@@ -207,4 +223,4 @@ def _other_report(domain: Domain, derived: Leaderboard) -> Iterator[str]:
     for system in derived.systems[1:]:
         said = [sentence(derived, system.name), *([verdict_sentence(derived, system.name)] if derived.general else [])]
         if not all(words in text for words in said):
-            yield f"{shown(path)}: its verdict on '{system.name}' is not the leaderboard's; make it anew: domainbench leaderboard"
+            yield f"{shown(path)}: its verdict on '{system.name}' is not the leaderboard's; {_ANEW}"

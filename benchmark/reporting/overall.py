@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
 from benchmark.errors import BenchError, Problems
 from benchmark.files import Json, read_json, read_text, shown, write_text
 from benchmark.project import Project

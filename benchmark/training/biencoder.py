@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.encoders.adapter import open_encoder
+from benchmark.encoders.asymmetric import check_has_vectors
 from benchmark.encoders.dense import DenseEncoder
 from benchmark.errors import BenchError
 from benchmark.files import Json, write_bytes
@@ -104,6 +105,7 @@ def open_base(project: Project, run: BiEncoderRun) -> DenseEncoder:
     Raises:
         BenchError: The spec is no bi-encoder with weights, or queries and documents go different ways through it.
     """
+    check_has_vectors(project, run.base)
     spec = project.model_spec(run.base)
     base = DenseEncoder.load(project, spec.base if spec.truncate_dim is not None and spec.base else run.base)
     if base.routed:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT
+from benchmark.encoders.asymmetric import check_has_vectors
 from benchmark.encoders.dense import open_cross_encoder
 from benchmark.encoders.pairs import logits
 from benchmark.files import Json
@@ -71,6 +72,7 @@ def train_cross_encoder(job: Job[CrossEncoderRun], work: Path, target: Path) -> 
         BenchError: The base or the data cannot be had, or memory or disk do not suffice.
     """
     run, reporter = job.run, job.reporter
+    check_has_vectors(job.project, run.base)
     with limits_told(run, work):
         data = _data(job)
         candidates = data.candidates

@@ -60,7 +60,7 @@ def test_a_spec_that_asks_for_it_takes_part(bench):
     assert bench.benchmark(path).compared == ("bm25", "tiny")
     path.write_text(BENCHMARK)
     added.write_text("path: weights/tiny\ncompare: perhaps\n")
-    with pytest.raises(BenchError, match="shorter.yaml: 'compare'"):
+    with pytest.raises(BenchError, match=r"shorter\.yaml: 'compare'"):
         bench.benchmark(path)
 
 

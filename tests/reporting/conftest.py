@@ -15,7 +15,7 @@ from benchmark.files import hash_text, write_jsonl, write_text
 from benchmark.project import Domain, Project
 from benchmark.provenance import Outcome, Stage, run_stage
 from benchmark.records import Chunk, Hit
-from benchmark.reporting.leaderboard import make_leaderboard
+from benchmark.reporting.leaderboard import make_leaderboard, write_page
 from benchmark.reporting.report import make_report
 from benchmark.runs import rank, write_run
 from benchmark.specs import BenchmarkSpec, BiEncoderRun, Endpoint, GenerateSpec, LLMSpec
@@ -228,6 +228,7 @@ def kept_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     evaluate_all(lab)
     board = make_leaderboard(lab.project, lab.domain, lab.benchmark, SILENT)
     make_report(lab.project, lab.domain, lab.benchmark, board, SILENT)
+    write_page(lab.project, lab.domain, lab.benchmark, board)
     return lab
 
 

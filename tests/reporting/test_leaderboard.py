@@ -432,6 +432,16 @@ def test_a_csv_that_lost_a_line_is_found(made):
     assert "leaderboard.csv:361: differs" in line
 
 
+def test_a_page_of_another_leaderboard_is_found(made, kit):
+    checkout(made)
+    edit(made, "leaderboard.html", '"wins":', '"wins" :')
+    check_leaderboard(made.domain, made.benchmark)
+    edit(made, "leaderboard.html", '"verdict":"better"', '"verdict":"worse"')
+    assert [line for line in differences(made) if "leaderboard.html: holds another leaderboard" in line]
+    (made.domain.results / "leaderboard.html").unlink()
+    assert differences(made)[0].endswith("leaderboard.html: no such file")
+
+
 def test_rows_that_are_gone_are_told(made):
     path = made.domain.results / "leaderboard.json"
     value = json.loads(path.read_text())

@@ -69,12 +69,14 @@ def test_regenerating_gives_the_same_bytes(made):
 
     first = written()
     assert set(first) == {
-        "leaderboard.json", "leaderboard.md", "leaderboard.csv", "leaderboard.tex", "report.md", *(f"{name}.png" for name in PLOTS),
+        *(f"leaderboard.{suffix}" for suffix in ("json", "md", "csv", "tex", "html")), "report.md",
+        *(f"{name}.png" for name in PLOTS),
     }  # fmt: skip
     for path in (*folder.glob("leaderboard.*"), folder / "report.md", *folder.glob("plots/*")):
         path.unlink()
     board = make_leaderboard(made.project, made.domain, made.benchmark, SILENT)
     make_report(made.project, made.domain, made.benchmark, board, SILENT)
+    write_page(made.project, made.domain, made.benchmark, board)
     assert written() == first
 
 

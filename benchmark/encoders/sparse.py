@@ -1,0 +1,146 @@
+"""Sparse encoders: weights for the words of a vocabulary, compared by the words that both sides have.
+
+SPLADE: Formal, Piwowarski and Clinchant, SIGIR 2021; the models are sentence-transformers' `SparseEncoder`.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.console import SILENT, Reporter
+from benchmark.encoders.asymmetric import AsymmetricModel, Saved
+from benchmark.encoders.dense import Role
+from benchmark.encoders.scorers import Footprint
+from benchmark.encoders.store import Arrays, stored_arrays
+from benchmark.project import Domain, Project
+from benchmark.records import Chunk
+
+_BLOCK: Final = 32
+"""Queries that are scored at once."""
+_LOGITS: Final = 2**27
+"""Logits of one batch, about: one for each word of the vocabulary at each token, half a gigabyte."""
+_CHARACTERS: Final = 3
+"""Of a token, where the number of tokens is only estimated."""
+_SMALLEST: Final = 1e-12
+
+
+class SparseModel(AsymmetricModel):
+    """A sparse encoder; its matrices are scipy's `csr_matrix`, a row for each text and a column for each word."""
+
+    kind = "sparse"
+    similarities = ("dot", "cosine")
+
+    @classmethod
+    def library_class(cls) -> Any:
+        """`SparseEncoder`."""
+        from sentence_transformers import SparseEncoder
+
+        return SparseEncoder
+
+    @classmethod
+    def fits(cls, saved: Saved) -> bool:
+        """A saved `SparseEncoder`, or a masked language model, as older SPLADE models were saved."""
+        if saved.modules:
+            return saved.model_type == "SparseEncoder"
+        return any(name.endswith("ForMaskedLM") for name in saved.architectures)
+
+    def encode(self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = "") -> Any:
+        """Word weights as the model compares them: at length 1 where that is by cosine.
+
+        Args:
+            texts: What to encode; longer texts are cut at the model's maximum length.
+            role: Which way they go through the model, and which prompt goes in front.
+            reporter: Shows progress when a label is given.
+            label: What to call this work.
+
+        Returns:
+            A `csr_matrix` of shape (n_texts, n_words), float32, in the order of the texts.
+        """
+        from scipy.sparse import csr_matrix, vstack
+
+        parts, order = [], []
+        settings = {"batch_size": self._batch_size(texts), "save_to_cpu": True}
+        for rows, found in self._in_slices(texts, role, reporter, label, **settings):
+            tensor = found.coalesce()
+            values = tensor.values().float().numpy()
+            parts.append(csr_matrix((values, tensor.indices().numpy()), shape=tuple(tensor.shape), dtype=np.float32))
+            order += rows
+        if not parts:
+            return csr_matrix((0, self._words), dtype=np.float32)
+        matrix = vstack(parts, format="csr")[np.argsort(order)]
+        return _normalised(matrix) if self.model.similarity_fn_name == "cosine" else matrix
+
+    @cached_property
+    def _words(self) -> int:
+        """Columns of the matrices; not every model's configuration has them."""
+        return int(self.model.encode_query(["a"], prompt="", show_progress_bar=False).shape[1])
+
+    def _batch_size(self, texts: Sequence[str]) -> int:
+        longest = max((len(text) for text in texts), default=0) // _CHARACTERS + 2
+        return max(1, min(32, _LOGITS // (self._words * min(longest, self.model.max_seq_length or longest))))
+
+
+def _normalised(matrix: Any) -> Any:
+    from scipy.sparse import diags
+
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return (diags((1 / np.maximum(lengths, _SMALLEST)).astype(np.float32)) @ matrix).tocsr()
+
+
+class SparseScorer:
+    """Products of word weights, in blocks of queries.
+
+    Args:
+        encoder: Encodes the queries.
+        ids: One id per chunk.
+        vectors: Of the chunks, a `csr_matrix` of shape (n_chunks, n_words).
+        seconds: That encoding them took; None where they were in the store.
+    """
+
+    def __init__(self, encoder: SparseModel, ids: Sequence[str], vectors: Any, seconds: float | None = None) -> None:
+        self.ids = ids
+        self.encoder = encoder
+        size = vectors.data.nbytes + vectors.indices.nbytes + vectors.indptr.nbytes
+        self.footprint = Footprint(size / max(1, vectors.shape[0]), 0, vectors.shape[1], seconds)
+        # A list of chunks for each word: only those of the query's words are read.
+        self._postings = vectors.T.tocsr()
+
+    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
+        """One row of products for each query; 0 where a chunk has none of its words."""
+        encoded = self.encoder.encode(queries, "query")
+        for start in range(0, len(queries), _BLOCK):
+            yield from (encoded[start : start + _BLOCK] @ self._postings).toarray()
+
+
+def open_sparse_scorer(
+    project: Project, domain: Domain, name: str, chunks: Sequence[Chunk], reporter: Reporter = SILENT
+) -> SparseScorer:
+    """The scorer of a `kind: sparse` spec; the corpus is encoded once, and kept.
+
+    Raises:
+        BenchError: As `SparseModel.load`.
+    """
+    model = SparseModel.load(project, name)
+    texts = [chunk.full_text for chunk in chunks]
+
+    def unpack(arrays: Arrays) -> Any:
+        from scipy.sparse import csr_matrix
+
+        matrix = csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"]))
+        return matrix if matrix.shape[0] == len(texts) else None
+
+    kept = stored_arrays(
+        domain,
+        model.fingerprint,
+        texts,
+        lambda: model.encode(texts, "document", reporter, f"{name}: encoding {len(texts)} chunks"),
+        lambda matrix: {
+            "data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.array(matrix.shape),
+        },
+        unpack,
+        reporter,
+    )  # fmt: skip
+    return SparseScorer(model, [chunk.id for chunk in chunks], kept.vectors, kept.seconds)

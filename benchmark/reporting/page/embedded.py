@@ -1,0 +1,66 @@
+"""The data inside a page: put in, read back, and taken out where documents must not travel."""
+
+import json
+import re
+
+from benchmark.errors import BenchError
+from benchmark.files import Json
+from benchmark.reporting.board import TASKS, Leaderboard
+from benchmark.reporting.page.questions import without_passages
+from benchmark.reporting.page.text import json_for_html
+
+BOARD, QUESTIONS = "board", "questions"
+"""Ids of the elements that hold the leaderboard and the explorer's data."""
+MOST_SCORES = 2_500_000  # bytes of the leaderboard's JSON; beyond, a page holds the main metric's scores alone
+
+
+def embedded_board(board: Leaderboard) -> Json:
+    """What a page holds of a leaderboard: its JSON.
+
+    Where that is large, of the queries' scores only those of the main metric of retrieval, which the explorer shows.
+    """
+    text = json_for_html(board.to_json())
+    whole: Json = json.loads(text)  # as it is read back: no tuples
+    if len(text.encode()) <= MOST_SCORES:
+        return whole
+    task, metric = TASKS[0], str(board.main)
+    return {**whole, "scores": {task: {name: {metric: rows[metric]} for name, rows in whole["scores"][task].items()}}}
+
+
+def page_board(text: str) -> Json:
+    """The leaderboard's JSON out of a finished page: what `embedded_board` put in.
+
+    Raises:
+        BenchError: The page holds none.
+    """
+    return _read(text, BOARD)
+
+
+def page_without_passages(text: str) -> str:
+    """A finished page without what comes from documents: passages, their headings, and reference answers.
+
+    Ids of passages stay, and the page says why there is nothing more.
+
+    Raises:
+        BenchError: It is no page of this program.
+    """
+    value = without_passages(_read(text, QUESTIONS))
+    found = _find(text, QUESTIONS)
+    return text[: found.start(1)] + json_for_html(value) + text[found.end(1) :]
+
+
+def _read(text: str, name: str) -> Json:
+    try:
+        value = json.loads(_find(text, name)[1])
+    except json.JSONDecodeError as error:
+        raise BenchError(f"leaderboard.html: its data '{name}' is broken ({error.msg})") from None
+    if not isinstance(value, dict):
+        raise BenchError(f"leaderboard.html: its data '{name}' is no JSON object")
+    return value
+
+
+def _find(text: str, name: str) -> re.Match[str]:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
+    if found is None:
+        raise BenchError(f"leaderboard.html: holds no data '{name}'; make it anew: domainbench leaderboard")
+    return found
