@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmark.downloads import endpoint
 from benchmark.errors import BenchError, did_you_mean
 from benchmark.files import hash_json, hash_tree, shown
 from benchmark.project import Project
@@ -101,7 +102,9 @@ def _load(source: DatasetSource, path: Path | None, scratch: str) -> Any:
     from datasets import load_dataset
 
     if path is None:
-        return load_dataset(source.hub, name=source.config, revision=source.revision, split=source.split)
+        return _of_revision(
+            source, load_dataset(source.hub, source.config, revision=source.revision, split=source.split)
+        )
     if path.is_dir():
         if any((path / name).is_file() for name in _SAVED):
             return _saved(source, path)
@@ -113,6 +116,24 @@ def _load(source: DatasetSource, path: Path | None, scratch: str) -> Any:
         raise BenchError(f"source.dataset: {shown(path)}: a single file has no configurations; remove 'config'")
     kind, options = reader
     return load_dataset(kind, data_files=str(path.resolve()), split=source.split, cache_dir=scratch, **options)
+
+
+def _of_revision(source: DatasetSource, table: Any) -> Any:
+    """The table, if it is the pinned revision's.
+
+    Where the Hub cannot be reached, `datasets` takes what was cached last, whatever its revision; the folder of its
+    cache is called as the commit.
+
+    Raises:
+        BenchError: It is another's.
+    """
+    folders = [Path(file["filename"]).parts for file in table.cache_files]
+    if folders and not any(source.revision in parts for parts in folders):
+        raise BenchError(
+            f"source.dataset: {named(source)}: is not in the local cache (another revision is), and {endpoint()} cannot "
+            "be reached"
+        )
+    return table
 
 
 def _saved(source: DatasetSource, path: Path) -> Any:

@@ -14,7 +14,7 @@ from benchmark.errors import BenchError
 from benchmark.files import write_text
 from benchmark.records import read_chunks, read_testset
 from benchmark.reporting.changes import changes
-from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard, read_leaderboard
+from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard, read_leaderboard, write_page
 from benchmark.reporting.plots import write_plots
 from benchmark.reporting.render import sentence
 from benchmark.reporting.report import make_report

@@ -267,7 +267,7 @@ from benchmark.specs.generate import DatasetSource
 from benchmark.synthesis.tables import open_table
 for options in json.loads(sys.argv[1]):
     try:
-        with open_table(Project(Path()), DatasetSource(revision="a" * 40, **options)) as table:
+        with open_table(Project(Path()), DatasetSource(**{"revision": "a" * 40, **options})) as table:
             print(json.dumps([row["text"] for row in table]))
     except BenchError as error:
         print(*error.problems, sep="\\n")
@@ -303,9 +303,14 @@ def test_hub_data_sets_are_read_in_their_revision_and_later_without_the_hub(tmp_
     assert lines[3] == where + "no split 'tset'; did you mean 'test'?"
     assert lines[4] == where + "no configuration 'none'; known: default"
     assert len(lines) == 6 and "the Hub has no such data set or revision" in lines[5]
-    lines = read_hub(tmp_path, [{"hub": "org/set"}, {"hub": "org/none"}], HF_ENDPOINT=address, HF_HUB_OFFLINE="1")
+    asked = [{"hub": "org/set"}, {"hub": "org/none"}, {"hub": "org/set", "revision": "b" * 40}]
+    lines = read_hub(tmp_path, asked, HF_ENDPOINT=address, HF_HUB_OFFLINE="1")
     assert lines[0] == '["one text", "two texts"]'
-    assert len(lines) == 2 and "is not in the local cache and the Hub cannot be reached" in lines[1]
+    assert len(lines) == 3 and "is not in the local cache and the Hub cannot be reached" in lines[1]
+    assert lines[2] == (
+        f"source.dataset: org/set@bbbbbbbbbbbb: is not in the local cache (another revision is), and {address} cannot be "
+        "reached"
+    )
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
