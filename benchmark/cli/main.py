@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.hub import add, find
 from benchmark.cli.lines import counts, lines_of, lines_to_add, show_board, show_seconds
+from benchmark.cli.publish import publish
 from benchmark.cli.state import project_folder, set_project_folder
 from benchmark.errors import BenchError
 from benchmark.training.distributed import dismiss, is_first, is_to_tell, join, processes
@@ -214,6 +216,11 @@ def run(benchmark: BenchmarkFile = None, fresh: Fresh = False, fail_on_regressio
     _together(pipelines, boards)
     if fail_on_regression:
         _fail_on_regression(boards, pipelines[0].spec)
+
+
+app.command()(find)
+app.command()(add)
+app.command()(publish)
 
 
 def _together(pipelines: "Sequence[Pipeline]", boards: "Sequence[Leaderboard]", check: bool = False) -> None:
