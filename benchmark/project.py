@@ -101,6 +101,21 @@ class Domain:
         """Answers that ride with the project so that its demonstration needs no language model."""
         return self.folder / "journal.jsonl"
 
+    @property
+    def answers(self) -> Path:
+        """Where a language model's answers with each pipeline's passages are kept."""
+        return self.results / "answers"
+
+    @property
+    def judged(self) -> Path:
+        """Where what judges said of the answers is kept."""
+        return self.results / "judged"
+
+    @property
+    def ratings(self) -> Path:
+        """What people said of the answers, a file for each rater; made by hand, so never thrown away."""
+        return self.results / "ratings"
+
     def model(self, name: str) -> Path:
         """Where a training run of this name writes its weights."""
         return self.results / "models" / name
@@ -217,8 +232,14 @@ class Project:
         self._check_names(wanted - emitted, emitted, problems)
         self._check_order(spec, path, problems)
         found = self._added(spec, problems) if spec.added else []
+        models = [*spec.models, *found]
+        for name in spec.answers.pipelines if spec.answers else ():
+            if name not in (spec.baseline, *models):
+                problems.add(
+                    f"{shown(path)}: 'answers.pipelines' names '{name}', which is not compared; add it to 'models'"
+                )
         problems.raise_if_any()
-        return spec.model_copy(update={"models": [*spec.models, *found]}) if found else spec
+        return spec.model_copy(update={"models": models}) if found else spec
 
     def _added(self, spec: BenchmarkSpec, problems: Problems) -> list[str]:
         """Specs that take part without being named; those that training is about to write are none."""

@@ -19,7 +19,7 @@ _FETCHED = (
     "NOTICE*", "COPYING*",
 )  # fmt: skip
 """What a model on the Hub is made of, in shell patterns."""
-_PYTORCH: Final = "*pytorch_model*.bin"
+PYTORCH_WEIGHTS: Final = "*pytorch_model*.bin"
 """The pickled weights that transformers and sentence-transformers would read; no others are ever fetched."""
 # A class of PyLate's that sentence-transformers has itself, and takes in its place.
 _NO_CODE: Final = ("sentence_transformers.", "pylate.models.Dense.Dense")
@@ -55,7 +55,7 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
     elif spec.package is not None:
         folder = package_folder(spec.package, where)
     elif spec.hub is not None:
-        patterns = (*_FETCHED, _PYTORCH) if spec.pickled else _FETCHED
+        patterns = (*_FETCHED, PYTORCH_WEIGHTS) if spec.pickled else _FETCHED
         folder = snapshot(Repository(spec.hub, spec.revision), patterns, where, bars=True)
     else:
         raise BenchError(
@@ -107,7 +107,7 @@ def only_pickled(names: Iterable[str], parts: Iterable[str]) -> list[str]:
         for found in by_folder.values()
         if not any(other.endswith(".safetensors") for other in found)
         for name in found
-        if fnmatch(name, _PYTORCH)
+        if fnmatch(name, PYTORCH_WEIGHTS)
     )
 
 

@@ -44,6 +44,6 @@ def make_project(folder: Path) -> list[str]:
 
 def _is_trained(project: Project, name: str) -> bool:
     spec = project.model_spec(name)
-    return bool(spec.provenance) or any(
+    return "training" in spec.provenance or any(
         part not in project.spec_names or _is_trained(project, part) for part in spec.parts
     )

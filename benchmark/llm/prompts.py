@@ -18,13 +18,15 @@ class Prompts:
 
     Args:
         folder: Where edited copies stand; None for the package's alone.
+        builtin: The package's folder of them; that of the training questions by default.
 
     Raises:
         BenchError: No such folder, a file there that is no prompt's, or one that is empty.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._paths = {path.stem: path for path in sorted(BUILTIN.glob("*.txt"))}
+    def __init__(self, folder: Path | None = None, builtin: Path = BUILTIN) -> None:
+        self._builtin = builtin
+        self._paths = {path.stem: path for path in sorted(builtin.glob("*.txt"))}
         if folder is None:
             return
         if not folder.is_dir():
@@ -59,7 +61,7 @@ class Prompts:
     @property
     def edited(self) -> list[str]:
         """Names of the prompts that are not the package's own."""
-        return sorted(name for name, path in self._paths.items() if path.parent != BUILTIN)
+        return sorted(name for name, path in self._paths.items() if path.parent != self._builtin)
 
 
 def copy_prompts(folder: Path) -> list[str]:

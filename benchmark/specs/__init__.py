@@ -3,6 +3,8 @@
 Unknown keys are errors with a "did you mean"; every mistake of a file is told at once, with the file's name.
 """
 
+from benchmark.specs.answers import AnswersSpec as AnswersSpec
+from benchmark.specs.answers import JudgeSpec as JudgeSpec
 from benchmark.specs.base import Strict as Strict
 from benchmark.specs.base import parse_spec as parse_spec
 from benchmark.specs.base import read_spec as read_spec

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from benchmark.specs.answers import AnswersSpec
 from benchmark.specs.base import Name, Strict
 from benchmark.specs.finetune import FinetuneSpec
 from benchmark.specs.generate import GenerateSpec
@@ -15,6 +16,7 @@ class BenchmarkSpec(Strict):
     Attributes:
         general: Domains of everyday knowledge on which no model should lose; the baseline's score there is the yardstick.
         added: Whether model specs that say `compare: true` take part without being named under `models`.
+        answers: What a language model answers with each pipeline's passages; nothing by default.
         margin: What of nDCG@10 a model may lose on them before it counts as forgetting.
     """
 
@@ -32,6 +34,7 @@ class BenchmarkSpec(Strict):
     bootstrap: Annotated[int, Field(ge=1000)] = 10_000
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    answers: AnswersSpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -60,3 +63,9 @@ class BenchmarkSpec(Strict):
     def compared(self) -> tuple[str, ...]:
         """The baseline first, then every other model, in the file's order."""
         return (self.baseline, *(name for name in self.models if name != self.baseline))
+
+    @property
+    def answering(self) -> tuple[str, ...]:
+        """The pipelines whose passages are answered from, the baseline first; pipeline A, B, C... in this order."""
+        chosen = self.answers.pipelines if self.answers is not None else []
+        return (self.baseline, *(name for name in self.compared[1:] if not chosen or name in chosen))

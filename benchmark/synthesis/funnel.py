@@ -17,10 +17,10 @@ from benchmark.console import Reporter
 from benchmark.encoders.dense import Encoder
 from benchmark.errors import BenchError
 from benchmark.files import Json
+from benchmark.llm.asking import Asker
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Project
 from benchmark.specs import RULES, GenerateSpec, Rule
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import ORIGINS, Draft, Dropped
 from benchmark.synthesis.filters import Check, LanguageCheck, Verdict, exact_duplicates, objections, text_checks
 from benchmark.synthesis.judge import cross_encoder_verdict, judge_verdict

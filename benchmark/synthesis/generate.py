@@ -11,6 +11,7 @@ from benchmark.console import SILENT, Reporter
 from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.pairs import PairScorer
 from benchmark.files import Json, hash_file, hash_json, write_jsonl
+from benchmark.llm.asking import LLM_NO_EFFECT, Asker
 from benchmark.llm.journal import export_replay, open_journal
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
@@ -18,7 +19,6 @@ from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST, Outcome, Stage, run_stage
 from benchmark.records import Chunk, TestSet, read_chunks, read_testset
 from benchmark.specs import GenerateSpec, LLMSpec
-from benchmark.synthesis.asking import LLM_NO_EFFECT, Asker
 from benchmark.synthesis.card import CardInput, write_card
 from benchmark.synthesis.draft import ORIGINS, Draft, Dropped, seeded
 from benchmark.synthesis.examples import read_examples

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmark.console import Reporter
 from benchmark.encoders.pairs import cross_encoder_scores
 from benchmark.files import Json
+from benchmark.llm.asking import Asker
 from benchmark.llm.forms import FormError, object_form
 from benchmark.llm.model import Answer, ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
@@ -18,7 +19,6 @@ from benchmark.project import Project
 from benchmark.records import Chunk
 from benchmark.specs import LLMSpec
 from benchmark.specs.generate import CrossEncoderFilter, JudgeFilter
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import PEOPLE_LIKE, Draft
 from benchmark.synthesis.filters import Verdict
 

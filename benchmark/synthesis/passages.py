@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 from benchmark.console import Reporter
 from benchmark.errors import BenchError
 from benchmark.files import Json, hash_text
+from benchmark.llm.asking import Asker
 from benchmark.llm.forms import Form, object_form
 from benchmark.llm.model import ChatRequest, Message
 from benchmark.llm.prompts import Prompts
 from benchmark.records import Chunk
 from benchmark.specs import LLMSpec
 from benchmark.specs.generate import PromptSource
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import seeded, words_of
 
 PROMPTS: Final = ("topics", "passages_system")

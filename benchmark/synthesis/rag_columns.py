@@ -15,12 +15,12 @@ from math import log
 from typing import Final, NamedTuple
 
 from benchmark.files import Json
+from benchmark.llm.asking import Asker
 from benchmark.llm.forms import object_form
 from benchmark.llm.model import ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.records import Chunk
 from benchmark.specs import GenerateSpec
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import PEOPLE_LIKE, Draft, words_of
 from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.pseudo import sentences

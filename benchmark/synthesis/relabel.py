@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from benchmark.llm.asking import Asker
 from benchmark.llm.forms import FormError, object_form
 from benchmark.llm.model import Answer, ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.specs import LLMSpec
 from benchmark.specs.generate import Relabel
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.barring import most_allowed
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.negatives import Mined

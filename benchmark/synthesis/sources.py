@@ -15,13 +15,13 @@ from benchmark.console import Reporter
 from benchmark.errors import BenchError
 from benchmark.escape import md
 from benchmark.files import Json, hash_text, iter_jsonl, write_jsonl
+from benchmark.llm.asking import LLM_NO_EFFECT, Asker
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST, Outcome, Stage, kept, run_stage
 from benchmark.records import Chunk
 from benchmark.specs import DatasetSource, GenerateSpec
-from benchmark.synthesis.asking import LLM_NO_EFFECT, Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.passages import PROMPTS, write_passages
 from benchmark.synthesis.rag_columns import COLUMNS

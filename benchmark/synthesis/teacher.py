@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from benchmark.console import Reporter
 from benchmark.encoders.pairs import cross_encoder_scores
+from benchmark.llm.asking import Asker
 from benchmark.llm.forms import FormError, object_form
 from benchmark.llm.model import Answer, ChatRequest, Message
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.project import Project
 from benchmark.specs import LLMSpec, PairScores
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.search import Corpus

@@ -18,7 +18,7 @@ def refuse_foreign_spec(project: Project, name: str) -> None:
     Raises:
         BenchError: A spec of this name was written by hand.
     """
-    if name in project.spec_names and not project.model_spec(name).provenance:
+    if name in project.spec_names and "training" not in project.model_spec(name).provenance:
         raise BenchError(
             f"model_specs/{name}.yaml: was written by hand and a training run of this name would replace it; "
             "rename one of the two"

@@ -13,12 +13,12 @@ from benchmark.console import SILENT, Notes
 from benchmark.encoders.bm25 import BM25Index
 from benchmark.encoders.dense import DenseEncoder
 from benchmark.errors import BenchError
+from benchmark.llm.asking import Asker
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Project
 from benchmark.records import Chunk
 from benchmark.specs import RULES, BM25Settings, Endpoint, Filters, GenerateSpec, LLMSpec, Negatives
 from benchmark.specs.generate import CrossEncoderFilter, JudgeFilter
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.funnel import Tools, run_filters
 from benchmark.synthesis.negatives import mine

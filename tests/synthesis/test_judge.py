@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from benchmark.console import SILENT
 from benchmark.errors import BenchError
+from benchmark.llm.asking import Asker
 from benchmark.llm.prompts import Prompts
 from benchmark.records import Chunk
 from benchmark.specs import Endpoint, LLMSpec
 from benchmark.specs.generate import CrossEncoderFilter, JudgeFilter
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.judge import (
     cross_encoder_verdict,

@@ -8,12 +8,12 @@ import pytest
 
 from benchmark.console import SILENT
 from benchmark.errors import BenchError
+from benchmark.llm.asking import Asker
 from benchmark.llm.model import Answer
 from benchmark.llm.prompts import Prompts, fenced
 from benchmark.project import Domain, Project
 from benchmark.records import Chunk
 from benchmark.specs import DomainSpec, Endpoint, GenerateSpec, LLMSpec, LocalModel, Mix, RerankingTask
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.examples import Example
 from benchmark.synthesis.mix import Slot
 from benchmark.synthesis.questions import QuestionContext, question_drafts, question_requests, tidy

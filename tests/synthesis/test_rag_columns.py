@@ -7,10 +7,10 @@ from dataclasses import astuple, replace
 import pytest
 
 from benchmark.console import SILENT
+from benchmark.llm.asking import Asker
 from benchmark.llm.prompts import Prompts
 from benchmark.records import Chunk
 from benchmark.specs import Endpoint, GenerateSpec, LLMSpec
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.rag_columns import COLUMNS, nearest_first, rag_rows

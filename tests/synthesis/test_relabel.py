@@ -7,11 +7,11 @@ import numpy as np
 
 from benchmark.console import SILENT
 from benchmark.encoders.bm25 import BM25Index
+from benchmark.llm.asking import Asker
 from benchmark.llm.prompts import Prompts
 from benchmark.records import Chunk
 from benchmark.specs import BM25Settings, Endpoint, LLMSpec, Negatives
 from benchmark.specs.generate import Relabel
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.negatives import Mined, mine
 from benchmark.synthesis.relabel import relabel

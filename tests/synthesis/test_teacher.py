@@ -9,10 +9,10 @@ import pytest
 from benchmark.console import SILENT
 from benchmark.encoders.bm25 import BM25Index
 from benchmark.errors import BenchError
+from benchmark.llm.asking import Asker
 from benchmark.llm.prompts import Prompts
 from benchmark.records import Chunk
 from benchmark.specs import BM25Settings, Endpoint, LLMSpec, PairScores
-from benchmark.synthesis.asking import Asker
 from benchmark.synthesis.draft import Draft
 from benchmark.synthesis.negatives import Mined
 from benchmark.synthesis.search import Corpus

@@ -4,11 +4,11 @@ import pytest
 
 from benchmark.console import SILENT, Notes
 from benchmark.errors import BenchError
+from benchmark.llm.asking import Asker
 from benchmark.llm.journal import export_replay, open_journal
 from benchmark.llm.model import ChatRequest, Message
 from benchmark.project import Domain, Project
 from benchmark.specs import DomainSpec, Endpoint, LLMSpec, RerankingTask
-from benchmark.synthesis.asking import Asker
 
 
 class Stage:
