@@ -81,7 +81,8 @@ def measure(project: Project, domain: Domain, spec: BenchmarkSpec) -> None:
     outcomes = pipeline.finetune()
     tuned = f"{domain.name}-tuned"
     shorter = [truncated(project, name, size) for size in DIMENSIONS for name in (BASE, tuned)]
-    names = [name for run in spec.finetune for name in run.emits]
+    # A cross-encoder ranks only what a first stage found; its fused pipeline is measured.
+    names = [name for run in spec.finetune for name in run.emits if project.model_spec(name).kind != "cross-encoder"]
     inputs = {"chunks": pipeline.chunks(), "testset": pipeline.testset()}
     evaluator = Evaluator(project, domain, inputs, 100, Screen())
     scores: dict[str, Floats] = {}
