@@ -15,6 +15,7 @@ from benchmark.reporting.render import (
     category_comparisons,
     category_table,
     ceiling_line,
+    detectable_line,
     group,
     headline_table,
     legend,
@@ -37,6 +38,7 @@ def leaderboard_markdown(board: Leaderboard) -> str:
         f"Seed {board.settings.seed}.",
         f"## Retrieval (`{board.task_names['retrieval']}`)",
         headline_table(board, "retrieval"),
+        detectable_line(board),
         "### All metrics",
         metric_table(board, "retrieval"),
         "### By category",
@@ -62,7 +64,7 @@ def leaderboard_markdown(board: Leaderboard) -> str:
         "## How to read this",
         legend(board),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def pairwise_section(board: Leaderboard) -> Iterator[Markup]:

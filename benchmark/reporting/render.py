@@ -188,6 +188,21 @@ def cannot_tell(row: Comparison) -> str:
     )
 
 
+def detectable_line(board: Leaderboard) -> Markup:
+    """The minimum detectable difference of these questions; empty where no comparison has an estimate."""
+    rows = (board.comparison(TASKS[0], system.name) for system in board.systems[1:])
+    found = [row.detectable for row in rows if row is not None and row.detectable is not None]
+    if not found:
+        return Markup("")
+    low, high = number(min(found)), number(max(found))
+    span = low if low == high else f"{low} to {high}, depending on the model,"
+    return Markup(
+        "With {} questions, a single comparison would find a true difference of about {} in {} in 80 of 100 such test "
+        "sets, before correction for several comparisons. This is the minimum detectable difference: smaller ones exist, "
+        "but this test set seldom shows them."
+    ).format(len(board.queries), span, board.main.label)
+
+
 def ceiling_line(board: Leaderboard) -> Markup:
     """What reranking could reach at most, and whose figures it cannot change."""
     metric = Metric("recall", board.settings.top_k)

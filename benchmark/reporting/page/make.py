@@ -22,7 +22,6 @@ from benchmark.reporting.page.runs import read_heads, read_manifests
 from benchmark.reporting.page.text import html_of, json_for_html, plain
 from benchmark.reporting.page.words import (
     ceiling,
-    detectable,
     forgetting,
     headline,
     how_to_read,
@@ -30,6 +29,7 @@ from benchmark.reporting.page.words import (
     said_of,
     surroundings,
 )
+from benchmark.reporting.render import detectable_line
 from benchmark.specs import BenchmarkSpec
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _context(board: Leaderboard, domain: Domain, found: Mapping[str, Costs]) -> 
         "licence": domain.spec.licence,
         "few": FEW,
         "verdicts": [said_of(board, system.name) for system in rivals],
-        "detectable": detectable(board),
+        "detectable": detectable_line(board),
         "headline": headline(board, TASKS[0], found),
         "reranking": headline(board, TASKS[1], found),
         "ceiling": ceiling(board),

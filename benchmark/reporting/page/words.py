@@ -55,20 +55,6 @@ def said_of(board: Leaderboard, name: str) -> Said:
     )
 
 
-class Detectable(NamedTuple):
-    """The differences that comparisons of this size would usually find, the smallest and the largest."""
-
-    low: str
-    high: str
-
-
-def detectable(board: Leaderboard) -> Detectable | None:
-    """Over all models on the main metric of retrieval; None where no comparison has an estimate."""
-    rows = (board.comparison(TASKS[0], system.name) for system in board.systems[1:])
-    found = [row.detectable for row in rows if row is not None and row.detectable is not None]
-    return Detectable(render.number(min(found)), render.number(max(found))) if found else None
-
-
 def headline(board: Leaderboard, task: str, found: Mapping[str, Costs]) -> list[dict[str, Any]]:
     """The rows of the leaderboard on the main metric over all questions, best first."""
     rows: list[dict[str, Any]] = []
