@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from benchmark.reporting.board import Leaderboard
 
 
+_WIDE = 96
+"""Columns of a terminal that hold the whole leaderboard without breaking names."""
+
+
 def counts(facts: dict[str, object]) -> str:
     """The figures among a stage's facts in one line; a table of counts by its sum.
 
@@ -57,10 +61,11 @@ def show_board(pipeline: "Pipeline", board: "Leaderboard") -> None:
     from benchmark.files import shown
     from benchmark.reporting.terminal import forgetting_terminal, leaderboard_table
 
-    Console().print(leaderboard_table(board))
+    console = Console()
+    console.print(leaderboard_table(board, narrow=console.width < _WIDE))
     if board.general is not None and board.general.rows:
-        Console().print(forgetting_terminal(board, board.general))
-    for name in ("leaderboard.md", "report.md"):
+        console.print(forgetting_terminal(board, board.general))
+    for name in ("leaderboard.html", "leaderboard.md", "report.md"):
         typer.echo(shown(pipeline.domain.results / name))
 
 

@@ -12,29 +12,31 @@ from benchmark.reporting.verdicts import HOW_TO
 _COLOURS = {"better": "green", "worse": "red", "WIN": "green", "REGRESSION": "red", "shown": "red"}
 
 
-def leaderboard_table(leaderboard: Leaderboard, task: str = "retrieval") -> Table:
+def leaderboard_table(leaderboard: Leaderboard, task: str = "retrieval", *, narrow: bool = False) -> Table:
     """The headline: each model on the main metric, its difference to the baseline and the verdict.
 
     Args:
         leaderboard: What `make_leaderboard` returned.
         task: `retrieval` or `reranking`.
+        narrow: Leave out the p values, which the verdict sums up, so that names are not broken into pieces.
     """
     n = len(leaderboard.queries)
     overall = leaderboard.general.verdicts if leaderboard.general is not None and task == TASKS[0] else None
     table = Table(title=f"{leaderboard.task_names[task]}, {n} questions{f' {MARK}' if n < FEW else ''}", box=SIMPLE)
     table.add_column("Model", overflow="fold")
-    for head in (leaderboard.main.label, "Diff.", "95 % interval", "p (Holm)"):
+    for head in (leaderboard.main.label, "Diff.", "95 % interval", *([] if narrow else ["p (Holm)"])):
         table.add_column(head, justify="right", no_wrap=True)
     for head in ("Verdict", *(["Overall"] if overall is not None else [])):
         table.add_column(head, no_wrap=True)
     for system in leaderboard.ranked(task):
         score = number(leaderboard.mean(task, system.name).mean)
         row = leaderboard.comparison(task, system.name)
-        cells = ["", "", "", "baseline"]
+        figures, said = ["", "", ""], "baseline"
         if row is not None:
-            cells = [signed(row.difference), interval(row.low, row.high), p_value(row.corrected_p), row.verdict]
+            figures = [signed(row.difference), interval(row.low, row.high), p_value(row.corrected_p)]
+            said = row.verdict
         words = [] if overall is None else [overall.get(system.name, "")]
-        _add(table, [system.name, score, *cells[:-1]], [cells[-1], *words])
+        _add(table, [system.name, score, *(figures[:2] if narrow else figures)], [said, *words])
     captions = [f"{MARK} fewer than {FEW} questions: an example rather than a finding"] if n < FEW else []
     if leaderboard.general is None and task == TASKS[0]:
         captions.append(HOW_TO)

@@ -355,6 +355,14 @@ def test_the_terminal_shows_names_literally(made, kit):
     assert "not shown" in text and "better" in text and "worse" in text
 
 
+def test_names_stay_whole_in_a_narrow_terminal(made, kit):
+    table = leaderboard_table(read_leaderboard(made.domain), narrow=True)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table)
+    text = console.export_text()
+    assert kit.TUNED in text and kit.DOTTED in text and "p (Holm)" not in text and "better" in text
+
+
 def test_compact_json():
     value = {"a": [1, 2.5, None], "b": [{"x": 1}, {"x": []}], "c": {}, "d": "é"}
     text = dump_compact(value)
