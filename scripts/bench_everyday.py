@@ -40,7 +40,7 @@ def main() -> None:
         }  # fmt: skip
         before = state(project)
         for words in (
-            ["add", MODEL],
+            ["add", MODEL, "--name", "minilm-hub"],
             ["run"],
             ["leaderboard"],
             ["publish", "results", "--to", "acme/results", "--dry-run"],

@@ -113,6 +113,10 @@ def _stands(project: Project, name: str, value: Json, force: bool) -> bool:
     Raises:
         BenchError: It is another model's, or another commit's.
     """
+    twin = next((one for one in project.spec_names if one != name and one.casefold() == name.casefold()), None)
+    if twin is not None:
+        # Some file systems would take the two for one file.
+        raise BenchError(f"{project.specs_folder.name}/{twin}.yaml: its name differs only in case; choose a --name")
     if name not in project.spec_names or force:
         return False
     where = f"model_specs/{name}.yaml"

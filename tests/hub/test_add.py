@@ -529,3 +529,11 @@ def test_from_the_hub_to_an_evaluation_of_the_new_model_alone(bench, tiny_model,
         ]
     finally:
         server.close()
+
+
+def test_a_name_that_differs_only_in_case_is_refused(server, bench):
+    (bench.specs_folder / "BGE-small-en-v1.5.yaml").write_text("path: weights/tiny\n")
+    said = refused(bench, hub.BGE.id)
+    assert "BGE-small-en-v1.5.yaml: its name differs only in case; choose a --name" in said
+    added, *_ = add(bench, hub.BGE.id, name="bge")
+    assert added.name == "bge"
