@@ -6,8 +6,8 @@ Each folder holds corpus.jsonl, queries.jsonl and qrels.tsv (BEIR). Where querie
 (`"split": "train"`), a query-only adapter learns from these alone and is measured on the others: hit@10 and MRR@10,
 as in the linear-adapter notebook, with the default settings and nothing held out. Anywhere else the generate stage cuts
 pseudo-queries from the passages, without a language model, and adapters on one side and on both are trained on them:
-nDCG@10 on people's questions with 95 % intervals. `--tuned` also tunes the whole encoder on such a split (two epochs,
-batches of 64, 1e-4; a quarter of an hour), with a twentieth of the training questions held out. `--keep` holds vectors and data for the next time.
+nDCG@10 on people's questions with 95 % intervals. `--tuned` also tunes the whole encoder on such a split (one epoch,
+batches of 64, 1e-4, 128 tokens; some minutes), with a twentieth of the training questions held out. `--keep` holds vectors and data for the next time.
 """
 
 import argparse
@@ -163,7 +163,7 @@ def tuned_by_question(project: Project, domain: Domain, split: Split) -> None:
         write_jsonl(domain.synthetic / "dev_queries.jsonl", asked)
         lines = [f"d{row}\t{split.chunks[split.owners[row]].id}\t1\n" for row in held_out]
         write_text(domain.synthetic / "dev_qrels.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))
-        run = BiEncoderRun(name="tuned", base=BASE, learning_rate=1e-4, epochs=2.0, max_length=256, mix=[])
+        run = BiEncoderRun(name="tuned", base=BASE, learning_rate=1e-4, max_length=128, mix=[])
         work, target = inner.root / "work", inner.root / "tuned"
         work.mkdir()
         target.mkdir()

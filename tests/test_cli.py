@@ -144,6 +144,9 @@ def test_init_makes_a_project_that_is_in_order(tmp_path, capsys):
     assert code == 0
     assert "documents" in out
     assert not [p for p in (tmp_path / "mine" / "model_specs").glob("*") if p.name.startswith("sf-")]
+    ignored = (tmp_path / "mine" / ".gitignore").read_text().splitlines()[1:]
+    own = (Path(__file__).parent.parent / ".gitignore").read_text().splitlines()
+    assert ignored == [line for line in own if line.startswith("results/")]
     code, out, err = run(capsys, "--project", tmp_path / "mine", "check")
     assert (code, err.count("error:")) == (0, 0), err
     code, _, err = run(capsys, "init", tmp_path / "mine")

@@ -9,6 +9,7 @@ from benchmark.project import Project, builtin_root
 
 _EXAMPLE = "structured_finance"
 _TEMPLATE = Path(__file__).with_name("benchmark.yaml")
+_IGNORED = Path(__file__).with_name("gitignore.txt")
 
 
 def make_project(folder: Path) -> list[str]:
@@ -31,6 +32,7 @@ def make_project(folder: Path) -> list[str]:
             if not _is_trained(source, name):
                 shutil.copy(source.specs_folder / f"{name}.yaml", target / "model_specs")
         shutil.copy(_TEMPLATE, target / "benchmark.yaml")
+        shutil.copy(_IGNORED, target / ".gitignore")
         (target / "results").mkdir()
     name = shown(folder)
     return [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.answer import answer, ask
 from benchmark.cli.hub import add, find
 from benchmark.cli.lines import counts, lines_of, lines_to_add, show_board, show_seconds
 from benchmark.cli.publish import publish
@@ -106,11 +107,22 @@ def check(domain: Annotated[str | None, typer.Argument(help="The domain; all by 
 
 
 @app.command()
-def prompts(folder: Annotated[Path, typer.Argument(help="Where the copies go; files that are there stay.")]) -> None:
-    """Copy the prompts into a folder, to edit them; name it under `generate: prompts:` in the benchmark file."""
+def prompts(
+    folder: Annotated[Path, typer.Argument(help="Where the copies go; files that are there stay.")],
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Those of answers and judges in place of those of the training questions.")
+    ] = False,
+) -> None:
+    """Copy the prompts into a folder, to edit them, and name it in the benchmark file."""
     from benchmark.llm.prompts import copy_prompts
 
-    for line in copy_prompts(folder):
+    if answers:
+        from benchmark.answers.prompt import PROMPTS
+
+        lines = copy_prompts(folder, PROMPTS, "answers")
+    else:
+        lines = copy_prompts(folder)
+    for line in lines:
         typer.echo(line)
 
 
@@ -218,6 +230,8 @@ def run(benchmark: BenchmarkFile = None, fresh: Fresh = False, fail_on_regressio
         _fail_on_regression(boards, pipelines[0].spec)
 
 
+app.command()(answer)
+app.command()(ask)
 app.command()(find)
 app.command()(add)
 app.command()(publish)

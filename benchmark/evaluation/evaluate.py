@@ -19,7 +19,8 @@ from benchmark.provenance import Outcome, Stage, run_stage
 from benchmark.runs import write_run
 from benchmark.weights import model_fingerprint
 
-STAGE = Stage("evaluate", 2)
+STAGE = Stage("evaluate", 3)
+UNANSWERABLE = "unanswerable.trec"
 
 
 def cutoffs(top_k: int) -> tuple[int, ...]:
@@ -93,6 +94,8 @@ class Evaluator:
         scores = run_mteb(model, task)
         queries = [query.id for query in self.data(kind).testset.queries]
         write_run(folder / "run.trec", model.last_run, name, queries)
+        if kind == "retrieval":
+            self._rank_unanswerable(folder, name, retriever)
         return {
             "spec": name,
             "task": task_name(self._domain, kind),
@@ -102,6 +105,16 @@ class Evaluator:
             "scores": {key: value for key, value in sorted(scores.items()) if _is_metric(key)},
             **({"costs": self._costs(name, retriever)} if kind == "retrieval" else {}),
         }
+
+    def _rank_unanswerable(self, folder: Path, name: str, retriever: Retriever) -> None:
+        """Rank for the questions without an answer too: what a language model is then asked with these passages.
+
+        They are no part of mteb's task or of the run that is scored. General sets, which come without candidates, are
+        not answered from.
+        """
+        texts = {query.id: query.text for query in self.data("retrieval").testset.unanswerable}
+        if texts and "candidates" in self._inputs:
+            write_run(folder / UNANSWERABLE, retriever.run(texts, self._top_k), name, texts)
 
     def _costs(self, name: str, retriever: Retriever) -> Json:
         """What the system costs: facts about this run on this machine, which decide nothing."""

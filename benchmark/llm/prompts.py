@@ -64,19 +64,26 @@ class Prompts:
         return sorted(name for name, path in self._paths.items() if path.parent != self._builtin)
 
 
-def copy_prompts(folder: Path) -> list[str]:
-    """Copy every prompt into a folder, but for those that it holds already; returns what to tell."""
+def copy_prompts(folder: Path, builtin: Path = BUILTIN, section: str = "generate") -> list[str]:
+    """Copy every prompt into a folder, but for those that it holds already; returns what to tell.
+
+    Args:
+        folder: Where the copies go.
+        builtin: The package's folder of prompts.
+        section: Of the benchmark file, where the folder is to be named.
+    """
+    sources = sorted(builtin.glob("*.txt"))
     copied = []
-    for path in sorted(BUILTIN.glob("*.txt")):
+    for path in sources:
         target = folder / path.name
         if not target.exists():
             write_text(target, read_text(path))
             copied.append(path.name)
-    kept = len(list(BUILTIN.glob("*.txt"))) - len(copied)
+    kept = len(sources) - len(copied)
     lines = [f"{shown(folder)}: {len(copied)} prompts copied" + (f", {kept} were there and stay" if kept else "")]
     return [
         *lines,
-        "edit them, delete those that you leave as they are, and name the folder under 'generate: prompts:'",
+        f"edit them, delete those that you leave as they are, and name the folder under '{section}: prompts:'",
     ]
 
 
