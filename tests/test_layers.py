@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "benchmark"
 HEAVY = {
     "torch", "mteb", "sentence_transformers", "transformers", "ranx", "openai", "huggingface_hub", "matplotlib",
-    "datasets", "scipy", "sklearn", "numba", "bm25s", "pyarrow", "httpx2", "jsonschema", "lingua",
+    "datasets", "scipy", "sklearn", "numba", "bm25s", "pyarrow", "httpx2", "jsonschema", "lingua", "starlette", "uvicorn", "playwright",
 }  # fmt: skip
 LAYERS = [
     {
