@@ -246,6 +246,26 @@ class Pipeline:
             ]  # fmt: skip
             return evaluate_all(evaluator, names, self.reporter, others)
 
+    def answers(self, fresh: bool = False) -> None:
+        """A language model's answers with each pipeline's passages, judged; nothing without `answers` in the file.
+
+        Args:
+            fresh: Ask the language models anew.
+        """
+        if self.spec.answers is None:
+            return
+        from benchmark.answers.answer import Inputs, answer
+        from benchmark.answers.judge import judge
+        from benchmark.reporting.answers import make_answers
+
+        with self._timed("answers"):
+            inputs = Inputs(self.chunks(), self.testset())
+            answer(self.project, self.domain, self.spec, inputs, self.reporter, fresh=fresh)
+        with self._timed("judge"):
+            if self.spec.answers.judge is not None:
+                judge(self.project, self.domain, self.spec, self.reporter, fresh)
+            make_answers(self.project, self.domain, self.spec, self.reporter)
+
     def leaderboard(self) -> "Leaderboard":
         """Kept runs to leaderboard, page and report; loads no model."""
         from benchmark.reporting.leaderboard import make_leaderboard, write_page
@@ -263,6 +283,7 @@ class Pipeline:
         self.general()
         self.finetune(fresh=fresh)
         self.evaluate()
+        self.answers(fresh)
         return self.leaderboard()
 
 

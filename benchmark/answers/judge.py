@@ -240,7 +240,9 @@ class Work:
 
     def build(self, folder: Path, asker: Asker) -> Json:
         """Ask, and write both files."""
-        rows, pairs = self.judge_all(lambda requests, purpose: asker.ask(self.llm, requests, purpose).answers)
+        rows, pairs = self.judge_all(
+            lambda requests, purpose: asker.ask(self.llm, requests, purpose, tolerated=1.0).answers
+        )
         write_jsonl(folder / JUDGEMENTS, rows)
         write_jsonl(folder / PAIRS, pairs)
         asked = [row for row in pairs if len(row["orders"]) == 2 and row["preferred"] is not None]

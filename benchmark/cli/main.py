@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.answer import answer, ask
+from benchmark.cli.export import export
 from benchmark.cli.hub import add, find
 from benchmark.cli.judge import judge
 from benchmark.cli.lines import counts, lines_of, lines_to_add, show_board, show_seconds
 from benchmark.cli.publish import publish
 from benchmark.cli.rate import rate
+from benchmark.cli.report import report
 from benchmark.cli.state import project_folder, set_project_folder
 from benchmark.errors import BenchError
 from benchmark.training.distributed import dismiss, is_first, is_to_tell, join, processes
@@ -236,6 +238,8 @@ app.command()(answer)
 app.command()(ask)
 app.command()(judge)
 app.command()(rate)
+app.command()(report)
+app.command()(export)
 app.command()(find)
 app.command()(add)
 app.command()(publish)

@@ -25,8 +25,11 @@ _MARKS: Final = re.compile(r"<!-- (/?)passages -->\n?")
 _STRIPPED: Final = (
     "*The questions and passages that stood here are left out: they are text of the documents and of the test set.*\n"
 )
+_WHAT: Final = "questions' texts, reference answers, passages and documents' names"
 _AGAIN: Final = "make it with: domainbench leaderboard"
-_NO_PASSAGES: Final = "they are documents' text (--with-documents puts them in)"
+_NO_PASSAGES: Final = (
+    "they are your documents and your test set (--with-documents puts them in); ids, categories and scores of questions go"
+)
 
 
 def read_board(domain: Domain) -> Leaderboard:
@@ -69,7 +72,7 @@ def results_parcel(project: Project, domain: Domain, request: Request, scratch: 
     card = _card(domain, request, board, layout)
     items.append(Item.of_text("README.md", without_home(card, project.root)))
     if not request.with_documents:
-        left_out.append(LeftOut("questions and passages in report.md and leaderboard.html", _NO_PASSAGES))
+        left_out.append(LeftOut(f"{_WHAT}, in report.md and leaderboard.html", _NO_PASSAGES))
     left_out.append(LeftOut("run.trec, manifests, vectors, journal", "they stay in the project"))
     return Parcel(
         "dataset", f"results of {domain.name}", unique(items), tuple(left_out),
@@ -104,7 +107,7 @@ def space_parcel(project: Project, domain: Domain, request: Request, scratch: Pa
         "tags": ["leaderboard", "retrieval", "domainbench"],
     }
     text = markdown_templates(TEMPLATES).get_template("space_card.md.jinja").render(header=_front(front), title=title)
-    left_out = () if request.with_documents else (LeftOut("questions and passages in index.html", _NO_PASSAGES),)
+    left_out = () if request.with_documents else (LeftOut(f"{_WHAT}, in index.html", _NO_PASSAGES),)
     items = (page._replace(path="index.html"), Item.of_text("README.md", text))
     return Parcel("space", f"leaderboard of {domain.name}", unique(items), left_out, owned=("index.html",))
 

@@ -4,7 +4,6 @@ A short list of forms, each with a prefix or a name that tells it for sure. Gene
 entropy rules report each of the many hashes in a leaderboard, and they read no parquet files.
 """
 
-import json
 import mmap
 import os
 import re
@@ -13,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from benchmark.hub.decoded import decoded_lines, layers, rows
 from benchmark.hub.parcel import Item
 
 Content = bytes | mmap.mmap
@@ -75,7 +75,8 @@ def known_secrets(root: Path) -> dict[str, str]:
 def find_secrets(items: Iterable[Item], known: Mapping[str, str], paths: Iterable[Path] = ()) -> Iterator[Finding]:
     """Everything in the files that looks like a secret.
 
-    Tables are read as text, of weights only the head is; everything else is looked through byte by byte.
+    Of tables the cells' own texts are looked through, of weights only the head, of everything else each byte; texts
+    once more without their escapes, as who reads JSON or HTML sees them.
 
     Args:
         items: The files.
@@ -90,19 +91,24 @@ def find_secrets(items: Iterable[Item], known: Mapping[str, str], paths: Iterabl
 
 def _in_item(item: Item, values: list[tuple[str, bytes]]) -> Iterator[Finding]:
     if item.path.endswith(".parquet"):
-        for number, row in enumerate(_rows(item), start=1):
-            for what, _ in _found(row, values):
-                yield Finding(f"{item.origin}: row {number}", what)
+        for number, row in enumerate(rows(item), start=1):
+            inside = layers(row.decode("utf-8", "replace")) if b"\\" in row or b"&" in row else ()
+            for text in (row, *(layer.encode("utf-8", "replace") for layer in inside)):
+                for what, _ in _found(text, values):
+                    yield Finding(f"{item.origin}: row {number}", what)
         return
     with ExitStack() as stack:
         content = _content(item, stack.enter_context)
         for what, place in _found(content, values):
-            yield Finding(f"{item.origin}:{_line(item, content, place)}", what)
+            number = content[:place].count(b"\n") + 1
+            yield Finding(f"{item.origin}:{_line(item, number)}", what)
+    for number, line in decoded_lines(item):
+        for what, _ in _found(line, values):
+            yield Finding(f"{item.origin}:{_line(item, number)}", what)
 
 
-def _line(item: Item, content: Content, place: int) -> int:
+def _line(item: Item, number: int) -> int:
     """The number of the line in the file that a person would look into, which may hold more than what is sent of it."""
-    number = content[:place].count(b"\n") + 1
     if isinstance(item.source, bytes) and Path(item.origin).is_file():
         line = item.source.split(b"\n")[number - 1]
         lines = Path(item.origin).read_bytes().split(b"\n")
@@ -143,15 +149,3 @@ def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         return stream.read(min(size, 100_000_000))
-
-
-def _rows(item: Item) -> Iterator[bytes]:
-    """The rows of a table, each as JSON."""
-    from pyarrow import BufferReader
-    from pyarrow.parquet import ParquetFile
-
-    source = BufferReader(item.source) if isinstance(item.source, bytes) else item.source
-    with ParquetFile(source) as table:
-        for batch in table.iter_batches():
-            for row in batch.to_pylist():
-                yield json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace")

@@ -11,6 +11,7 @@ from benchmark.llm.journal import Asked, Journal, ask, open_journal
 from benchmark.llm.model import ChatRequest
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
+from benchmark.llm.rounds import TOLERATED
 from benchmark.project import Domain, Project
 from benchmark.specs import LLMSpec
 
@@ -65,13 +66,14 @@ class Asker:
             self._journal = self._stack.enter_context(open_journal(self._domain.journal, self._domain.replay))
         return self._journal
 
-    def ask(self, spec: LLMSpec, requests: Sequence[ChatRequest], purpose: str) -> Asked:
+    def ask(self, spec: LLMSpec, requests: Sequence[ChatRequest], purpose: str, tolerated: float = TOLERATED) -> Asked:
         """Answer requests from the journal, then from the replay file, and ask the model for the rest.
 
         Args:
             spec: Who is asked, and what may be spent.
             requests: Any number; equal ones are asked once.
             purpose: A word or two for the screen, the facts and the data card, e.g. "questions".
+            tolerated: The share of all requests that may fail before the stage ends.
 
         Raises:
             BenchError: The model cannot be reached, the budget is used up, or too many requests brought no answer.
@@ -81,7 +83,7 @@ class Asker:
         self._keys.update(dict.fromkeys(keys))
         asked = ask(
             model, requests, self.journal, self._reporter, fresh=self._fresh, budget=spec.budget, purpose=purpose,
-            prompts=self._prompts,
+            prompts=self._prompts, tolerated=tolerated,
         )  # fmt: skip
         left_out: tuple[str, ...] = getattr(model, "left_out", ())
         if left_out:

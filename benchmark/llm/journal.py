@@ -20,7 +20,7 @@ from benchmark.files import Json, hash_json, read_jsonl, shown, write_jsonl
 from benchmark.llm.budget import NOTHING, BudgetMeter, Paid, Spent
 from benchmark.llm.model import Answer, ChatRequest, LanguageModel, usage_facts
 from benchmark.llm.prompts import Prompts
-from benchmark.llm.rounds import Rounds, kept_answers
+from benchmark.llm.rounds import TOLERATED, Rounds, kept_answers
 from benchmark.llm.spending import Spending
 from benchmark.specs import Budget
 
@@ -237,6 +237,7 @@ def ask(
     budget: Budget | None = None,
     purpose: str = "",
     prompts: Prompts | None = None,
+    tolerated: float = TOLERATED,
 ) -> Asked:
     """Answer requests from the journal, then from the replay file, and ask the model for the rest.
 
@@ -254,10 +255,11 @@ def ask(
         budget: What may be spent on this model in this journal, over all runs.
         purpose: A word or two for the screen, e.g. "questions".
         prompts: Where the words of a repair stand; the package's own by default.
+        tolerated: The share of all requests that may fail; one may in any case.
 
     Raises:
         BenchError: The model cannot be reached or loaded, the budget is reached, few of the first answers are of use,
-            or too many requests failed (more than a twentieth of all; one of fewer than twenty may).
+            or more requests failed than are tolerated.
     """
     keys = [request.key(model.identity) for request in requests]
     wanted = dict(zip(keys, requests, strict=True))
@@ -276,7 +278,7 @@ def ask(
             rounds.keep_rest()
         journal.checkpoint()
     known |= rounds.answers
-    rounds.stop_if_incomplete(len(known), len(wanted))
+    rounds.stop_if_incomplete(len(known), len(wanted), tolerated)
     sources = {
         "asked": len(rounds.answers),
         "repaired": rounds.repaired,

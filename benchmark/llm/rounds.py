@@ -15,7 +15,7 @@ from benchmark.llm.prompts import Prompts
 if TYPE_CHECKING:
     from benchmark.llm.journal import Journal
 
-_TOLERATED = 0.05
+TOLERATED = 0.05
 """Share of all requests that may fail (a content filter, say) without stopping the stage."""
 _TRIAL = 30
 """So many results, repairs included, are looked at before the rest is asked."""
@@ -123,12 +123,13 @@ class Rounds:
             self._journal.put_cost(self._model.identity, rest, self._usd(rest))
             self._kept = self._kept.plus(rest)
 
-    def stop_if_incomplete(self, known: int, total: int) -> None:
+    def stop_if_incomplete(self, known: int, total: int, tolerated: float = TOLERATED) -> None:
         """End the stage where too much is missing.
 
         Args:
             known: How many requests are answered, now or before.
             total: How many there are.
+            tolerated: The share of them that may have failed; one may in any case.
 
         Raises:
             BenchError: The budget is reached, or too many requests failed.
@@ -140,7 +141,7 @@ class Rounds:
                 f"{who}: the budget is reached ({self._meter.told()}); {known:,} of {total:,} requests are answered and "
                 f"kept{also}; raise 'budget' in the benchmark file and run again to go on"
             )
-        if failed > max(1, _TOLERATED * total):
+        if failed > max(1, tolerated * total):
             raise BenchError(
                 f"{who}: {failed} of {total} requests failed (mostly: {self._commonest}); {len(self.answers)} answers "
                 "are kept, run again to ask only for the rest"

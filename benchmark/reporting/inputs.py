@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmark.errors import BenchError, Problems
 from benchmark.files import Json, hash_file, hash_json, read_json, shown
@@ -11,13 +12,14 @@ from benchmark.records import Run, TestSet, read_testset
 from benchmark.reporting.board import TASKS, Scores
 from benchmark.reporting.general import METRIC, General, GeneralSet
 from benchmark.reporting.metrics import Metric, score_run
-from benchmark.reporting.systems import Choice, System
+from benchmark.reporting.systems import System, choice_of, kind_of, tuned_from
 from benchmark.runs import read_run
-from benchmark.specs import BenchmarkSpec, HybridRun, ModelSpec
+from benchmark.specs import BenchmarkSpec
 
 RUN = "run.trec"
 TOLERANCE = 1e-5  # mteb rounds its scores to five digits
 _AGAIN = "run again: domainbench evaluate"
+_ANEW = "make it anew with: domainbench evaluate"
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def read_evaluated(domain: Domain, benchmark: BenchmarkSpec, tasks: Sequence[str
         tasks: Which tasks there must be runs of.
 
     Raises:
-        BenchError: The test set or a run is missing, unfinished, edited, or was made on another test set, with
-            another depth or with another model than its sister run; all of them at once.
+        BenchError: The test set or a run is missing, unfinished, edited, or was made on another test set, over other
+            passages or candidates, with another depth or with another model than its sister run; all of them at once.
     """
     manifest = _testset_manifest(domain, benchmark)
     testset = read_testset(domain.testset)
@@ -60,6 +62,9 @@ def read_evaluated(domain: Domain, benchmark: BenchmarkSpec, tasks: Sequence[str
         for task, rows in manifests.items():
             for spec, row in rows.items():
                 _check_manifest(domain, task, spec, row, same, benchmark.top_k, problems)
+            # A changed test set is reason enough: its runs are told once.
+            current = {spec: row for spec, row in rows.items() if row.get("facts", {}).get("testset") in same}
+            check_passages(domain, task, current, problems)
         _check_sisters(domain, manifests, problems)
     queries = {query.id for query in testset.queries}
     with Problems() as problems:
@@ -151,6 +156,33 @@ def _check_manifest(
         problems.add(f"{where}: holds the first {depth} passages, the benchmark asks for {top_k}; {_AGAIN}")
 
 
+def check_passages(domain: Domain, task: str, manifests: Mapping[str, Json], problems: Problems) -> None:
+    """See to it that all runs of a task ranked the present passages: the same question is harder among more of them.
+
+    The test set's hash does not tell, since queries and judgements stay as they are when passages are added elsewhere.
+
+    Args:
+        domain: Whose runs.
+        task: Of the runs; in reranking the candidates must be the present ones, too.
+        manifests: Of the runs, by spec.
+        problems: Where a line for each stale run goes.
+    """
+    passages = _outputs_hash(domain.chunks)
+    candidates = _outputs_hash(domain.candidates) if task == "reranking" else None
+    for spec, manifest in manifests.items():
+        inputs = manifest.get("inputs", {})
+        if passages is None or inputs.get("chunks") != passages:
+            problems.add(f"{shown(domain.run(task, spec))}: was made over other passages; {_ANEW}")
+        elif task == "reranking" and (candidates is None or inputs.get("candidates") != candidates):
+            problems.add(f"{shown(domain.run(task, spec))}: was made over other candidates; {_ANEW}")
+
+
+def _outputs_hash(folder: Path) -> str | None:
+    """Of a stage's present output, as the stages that follow have it among their inputs; None where there is none."""
+    path = folder / MANIFEST
+    return hash_json(read_json(path)["outputs"]) if path.is_file() else None
+
+
 def _check_sisters(domain: Domain, manifests: Mapping[str, Mapping[str, Json]], problems: Problems) -> None:
     """A model that was tuned anew between its two runs would stand in the tables as one system."""
     first, *others = manifests
@@ -228,58 +260,18 @@ def read_systems(project: Project, benchmark: BenchmarkSpec, evaluated: Evaluate
             except BenchError as error:
                 problems.absorb(error)
                 continue
-            origin = _tuned_from(name, spec, benchmark)
+            origin = tuned_from(name, spec, benchmark)
             systems.append(
                 System(
                     name=name,
-                    kind=_kind(spec, origin),
+                    kind=kind_of(spec, origin),
                     description=spec.description,
                     licence=spec.licence,
                     parameters=spec.parameters,
                     dimensions=spec.dimensions,
                     tuned_from=origin,
                     fingerprint=str(evaluated.manifests[TASKS[0]][name]["facts"].get("model", "")),
-                    choice=_choice(name, spec),
+                    choice=choice_of(name, spec),
                 )
             )
     return tuple(systems)
-
-
-def _tuned_from(name: str, spec: ModelSpec, benchmark: BenchmarkSpec) -> str | None:
-    """What a spec that a training run of this project made would be without it: its base, or its first stage."""
-    for run in benchmark.finetune:
-        if name in run.emits and not isinstance(run, HybridRun):
-            return spec.retriever or run.base
-    base = spec.provenance.get("base")
-    return base if isinstance(base, str) and (spec.path or spec.adapter) else None
-
-
-def _choice(name: str, spec: ModelSpec) -> Choice | None:
-    """What the development split chose in the run that made a spec, if its provenance says so."""
-    facts = spec.provenance.get("facts")
-    found = spec.provenance.get("choice") or (facts.get("choice") if isinstance(facts, dict) else None)
-    if not isinstance(found, dict):
-        return None
-    chosen, share, why = (found.get(key) for key in ("chosen", "share", "why"))
-    if not isinstance(chosen, str) or not isinstance(share, int | float) or not isinstance(why, str):
-        return None
-    return Choice(str(spec.provenance.get("run", name)), chosen, float(share), why)
-
-
-def _kind(spec: ModelSpec, origin: str | None) -> str:
-    if spec.bm25 is not None:
-        return f"BM25 (k1 {spec.bm25.k1:g}, b {spec.bm25.b:g})"
-    if spec.hybrid is not None:
-        shares = "" if spec.weights is None else f" (weights {spec.weights[0]:g} and {spec.weights[1]:g})"
-        return f"hybrid of {spec.hybrid[0]} and {spec.hybrid[1]}{shares}"
-    if spec.retriever is not None:
-        return f"{spec.retriever}, its first {spec.depth} reranked by {spec.reranker}"
-    if spec.truncate_dim is not None:
-        return f"{spec.base}, cut to {spec.truncate_dim} dimensions"
-    if spec.adapter is not None:
-        return f"linear adapter on {spec.base}"
-    if origin is not None:
-        return f"{spec.kind}, tuned from {origin}"
-    if spec.api is not None:
-        return f"{spec.kind} {spec.api.model} at {spec.api.base_url}"
-    return f"{spec.kind} {spec.hub or spec.package or spec.path}"

@@ -5,7 +5,7 @@ Colours are those of Okabe and Ito (2008), told apart with any colour vision; ev
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,9 @@ from benchmark.files import replacing
 from benchmark.pages import BLUE, GREEN, GREY, LOOK, ORANGE
 from benchmark.reporting.board import FEW, Comparison, Leaderboard, Mean
 from benchmark.reporting.general import METRIC
+from benchmark.reporting.page.costs import Costs
 from benchmark.reporting.quadrants import draw_quadrants
+from benchmark.reporting.report_costs import draw_costs, figure_height, timed
 from benchmark.reporting.systems import System
 from benchmark.stats import counts, mean
 
@@ -38,49 +40,51 @@ class _Style(NamedTuple):
     face: str = ""  # the colour, unless the marker is hollow
 
 
-def write_plots(board: Leaderboard, folder: Path) -> list[Plot]:
+def write_plots(board: Leaderboard, folder: Path, costs: Mapping[str, Costs] | None = None) -> list[Plot]:
     """Draw all plots into `folder`, which is replaced as a whole.
 
+    Args:
+        board: What they show.
+        folder: Where they go.
+        costs: Of each model, for the plot of quality against time.
+
     Returns:
-        The plots in the report's order; without a system beside the baseline those of differences are left out.
+        The plots in the report's order; without a system beside the baseline those of differences are left out, and
+        without two models whose time was measured that of the costs is.
     """
     import matplotlib
 
-    label, n = board.main.label, len(board.queries)
-    drawings: list[tuple[Plot, Callable[[], Any]]] = [
-        (Plot("scores.png", f"{label} of each model with 95 % intervals, n = {n}"), lambda: _scores(board)),
-    ]
-    if board.subjects:
-        names = ", ".join(system.name for system in board.subjects)
-        drawings += [
-            (
-                Plot("differences.png", f"Difference in {label} to the baseline with 95 % intervals, n = {n}"),
-                lambda: _differences(board),
-            ),
-            (Plot("queries.png", f"Gain or loss in {label} of every question: {names}"), lambda: _queries(board)),
-        ]
-    general = board.general
-    if general is not None and general.rows:
-        caption = (
-            f"Gain in {label} on the domain (n = {n}) against change in {METRIC.label} on general sets "
-            f"(n = {general.n}) with 95 % intervals"
-        )
-        drawings.append(
-            (Plot("forgetting.png", caption), lambda: draw_quadrants(_figure(5.4), board, general)),
-        )
-    drawings += [
-        (Plot("categories.png", f"{label} by category with 95 % intervals"), lambda: _categories(board)),
-        (
-            Plot("reranking.png", f"{label} of the reranking task with 95 % intervals, n = {n}"),
-            lambda: _reranking(board),
-        ),
-    ]
+    drawings = list(_drawings(board, costs or {}))
     with replacing(folder) as temporary, matplotlib.rc_context():
         matplotlib.rcdefaults()  # not the user's matplotlibrc
         matplotlib.rcParams.update(_SETTINGS)
         for plot, draw in drawings:
             (temporary / plot.file).write_bytes(_png(draw()))
     return [plot for plot, _ in drawings]
+
+
+def _drawings(board: Leaderboard, costs: Mapping[str, Costs]) -> Iterator[tuple[Plot, Callable[[], Any]]]:
+    label, n = board.main.label, len(board.queries)
+    yield Plot("scores.png", f"{label} of each model with 95 % intervals, n = {n}"), lambda: _scores(board)
+    if board.subjects:
+        names = ", ".join(system.name for system in board.subjects)
+        caption = f"Difference in {label} to the baseline with 95 % intervals, n = {n}"
+        yield Plot("differences.png", caption), lambda: _differences(board)
+        yield Plot("queries.png", f"Gain or loss in {label} of every question: {names}"), lambda: _queries(board)
+    general = board.general
+    if general is not None and general.rows:
+        caption = (
+            f"Gain in {label} on the domain (n = {n}) against change in {METRIC.label} on general sets "
+            f"(n = {general.n}) with 95 % intervals"
+        )
+        yield Plot("forgetting.png", caption), lambda: draw_quadrants(_figure(5.4), board, general)
+    yield Plot("categories.png", f"{label} by category with 95 % intervals"), lambda: _categories(board)
+    caption = f"{label} of the reranking task with 95 % intervals, n = {n}"
+    yield Plot("reranking.png", caption), lambda: _reranking(board)
+    points = len(timed(board, costs)) if costs else 0
+    if points > 1:
+        caption = f"{label} (n = {n}) against milliseconds for a query of {points} models"
+        yield Plot("costs.png", caption), lambda: draw_costs(_figure(figure_height(points)), board, costs)
 
 
 def _figure(height: float) -> Any:

@@ -1,25 +1,28 @@
 """`results/<domain>/report.md` and its plots: the leaderboard explained, from kept runs and manifests alone."""
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from markupsafe import Markup
 
 from benchmark.console import Reporter
 from benchmark.escape import code, md
-from benchmark.files import Json, read_json, shown, write_text
-from benchmark.pages import flat_facts, markdown_templates, plain_name
+from benchmark.files import Json, shown
+from benchmark.pages import markdown_templates
 from benchmark.project import Domain, Project
-from benchmark.provenance import MANIFEST
 from benchmark.records import Chunk, Run, TestSet, read_chunks, read_testset
-from benchmark.reporting import render
+from benchmark.reporting import author, render, report_data
 from benchmark.reporting.board import FEW, TASKS, Leaderboard
 from benchmark.reporting.changes import Changes, changes
+from benchmark.reporting.discussion import discussion
 from benchmark.reporting.inputs import RUN
+from benchmark.reporting.page.costs import Costs
+from benchmark.reporting.pairwise import Pair, pair_of
 from benchmark.reporting.plots import Plot, write_plots
+from benchmark.reporting.report_answers import answers_section, read_answer_figures, read_texts
+from benchmark.reporting.report_costs import cost_table, machines, read_costs
+from benchmark.reporting.report_ratings import ratings_section
 from benchmark.reporting.seen import by_seen, seen_table, trained_passages
 from benchmark.reporting.systems import System
 from benchmark.reporting.tuning import tuning_section
@@ -27,28 +30,18 @@ from benchmark.reporting.verdicts import HOW_TO, forgetting_section, verdict_sen
 from benchmark.runs import read_run
 from benchmark.specs import BenchmarkSpec
 
-NAME = "report.md"
-PLOTS = "plots"
-_SYNTHETIC = (
-    "written",
-    "kept",
-    "round_trip",
-    "leak",
-    "negatives",
-    "scores",
-    "llm",
-    "rows",
-    "development_by",
-    "excluded_chunks",
-)
-"""Facts of the generate stage that a reader of the report wants; the data card beside the data has all."""
-_TEMPLATES = Path(__file__).parent / "templates"
+NAME: Final = "report.md"
+PLOTS: Final = "plots"
+_ANSWER: Final = 400  # characters of an answer that are shown beside an example
+_TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def make_report(
     project: Project, domain: Domain, benchmark: BenchmarkSpec, leaderboard: Leaderboard, reporter: Reporter
 ) -> Path:
     """Write `report.md` and `plots/*.png`; the same runs and manifests give the same bytes.
+
+    What the author has written into the old report is kept (`benchmark.reporting.author`).
 
     Args:
         project: What the report's path is told relative to.
@@ -63,32 +56,73 @@ def make_report(
     Raises:
         BenchError: Chunks, test set or runs are missing.
     """
-    plots = write_plots(leaderboard, domain.results / PLOTS)
-    testset, chunks = read_testset(domain.testset), read_chunks(domain.chunks / "chunks.jsonl")
-    manifests = dict(_manifests(project, domain, benchmark))
+    manifests = dict(report_data.manifests(project, domain, benchmark))
+    costs = read_costs(leaderboard, report_data.of_runs(manifests))
+    context = {
+        **_data(domain, benchmark, leaderboard, manifests),
+        **_measured(domain, benchmark, leaderboard, costs, reporter),
+    }
+    plots = write_plots(leaderboard, domain.results / PLOTS, costs)
+    context["plots"] = {plot.file.removesuffix(".png"): _image(plot) for plot in plots}
+    template = markdown_templates(_TEMPLATES).get_template("report.md.jinja")
+
+    def make(written: Mapping[str, str]) -> str:
+        return template.render(
+            **context,
+            author=lambda name: Markup(author.place(name, written)),  # noqa: S704 (the author's own Markdown)
+            others=author.others(written),
+        )
+
     path = domain.results / NAME
-    text = markdown_templates(_TEMPLATES).get_template("report.md.jinja").render(
-        board=leaderboard,
-        domain=domain,
-        benchmark=benchmark,
-        figures=_figures(leaderboard),
-        plots={plot.file.removesuffix(".png"): _image(plot) for plot in plots},
-        sizes=_sizes(chunks, testset),
-        few=FEW,
-        systems=_systems(leaderboard),
-        synthetic=_synthetic(manifests.get("generate")),
-        seen=_seen(domain, leaderboard, testset),
-        forgetting=list(forgetting_section(leaderboard, leaderboard.general)) if leaderboard.general else [HOW_TO],
-        tuning=tuning_section(leaderboard),
-        trained=[_trained(name, manifests) for name in _trained_names(benchmark, manifests)],
-        changes=list(_changes(domain, leaderboard, testset, chunks)),
-        seconds=_seconds(manifests),
-        surroundings=_surroundings(manifests),
-    )  # fmt: skip
-    write_text(path, text)
+    notes = author.write_report(path, make)
     where = path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else shown(path)
-    reporter.note(f"report: {where} with {len(plots)} plots")
+    for line in [*notes, f"report: {where} with {len(plots)} plots"]:
+        reporter.note(line)
     return path
+
+
+def _data(
+    domain: Domain, benchmark: BenchmarkSpec, board: Leaderboard, manifests: Mapping[str, Json]
+) -> dict[str, Any]:
+    """What the template shows of data, training and method."""
+    testset, chunks = read_testset(domain.testset), read_chunks(domain.chunks / "chunks.jsonl")
+    return {
+        "board": board,
+        "domain": domain,
+        "benchmark": benchmark,
+        "sizes": report_data.sizes(chunks, testset),
+        "few": FEW,
+        "systems": _systems(board),
+        "synthetic": report_data.synthetic(manifests.get("generate")),
+        "seen": _seen(domain, board, testset),
+        "trained": [report_data.trained(name, manifests) for name in report_data.trained_names(benchmark, manifests)],
+        "changes": list(_changes(domain, board, testset, chunks)),
+        "seconds": report_data.seconds(manifests),
+        "surroundings": report_data.surroundings(manifests),
+    }
+
+
+def _measured(
+    domain: Domain, benchmark: BenchmarkSpec, board: Leaderboard, costs: Mapping[str, Costs], reporter: Reporter
+) -> dict[str, Any]:
+    """What the template shows of results."""
+    figures = read_answer_figures(domain)
+    texts, problem = read_texts(domain)
+    if problem:
+        reporter.note(problem)
+    return {
+        "figures": _figures(board),
+        "forgetting": list(forgetting_section(board, board.general)) if board.general else [HOW_TO],
+        "tuning": tuning_section(board),
+        "answers": answers_section(figures, benchmark) if figures is not None else None,
+        "ratings": ratings_section(domain, figures),
+        "answered": lambda question, system: [
+            (name, md(words, _ANSWER)) for name, words in texts.lines(question, [board.baseline.name, system])
+        ],
+        "costs": cost_table(board, costs),
+        "machines": machines(costs),
+        "discussion": discussion(board, figures, costs),
+    }
 
 
 # --- results --------------------------------------------------------------------------------------------------------
@@ -109,8 +143,26 @@ def _figures(board: Leaderboard) -> dict[str, Any]:
         "categories": render.category_table(board, "retrieval"),
         "reranking": render.headline_table(board, "reranking"),
         "ceiling": render.ceiling_line(board),
+        "pairs": _matrix(board) if len(board.systems) > 2 else None,
         "legend": render.legend(board),
     }
+
+
+def _matrix(board: Leaderboard) -> Markup:
+    """Every model against every other: the row's mean minus the column's, with the sign of the row's verdict."""
+    names = [system.name for system in board.ranked(TASKS[0])]
+    rows = [
+        [Markup("{}. {}").format(place, code(name)), *(_cell(board, name, other) for other in names)]
+        for place, name in enumerate(names, start=1)
+    ]
+    return render.table(["Model", *range(1, len(names) + 1)], rows)
+
+
+def _cell(board: Leaderboard, name: str, other: str) -> str:
+    if name == other:
+        return "·"
+    pair: Pair = pair_of(board, name, other)
+    return render.signed(pair.difference) + render.SIGNS[pair.verdict]
 
 
 def _in_short(board: Leaderboard, name: str) -> Markup:
@@ -151,100 +203,6 @@ def _changes(
         yield system, changes(board, system.name, testset, passages, before, run(system.name))
 
 
-# --- data -----------------------------------------------------------------------------------------------------------
-
-
-def _sizes(chunks: Sequence[Chunk], testset: TestSet) -> dict[str, Any]:
-    words = sorted(len(chunk.text.split()) for chunk in chunks)
-    counted = Counter(query.category for query in testset.queries)
-    relevant = [len(testset.qrels[query.id]) for query in testset.queries]
-    return {
-        "documents": len({chunk.document for chunk in chunks}),
-        "chunks": len(chunks),
-        "median_words": words[len(words) // 2] if words else 0,
-        "unanswerable": len(testset.unanswerable),
-        "relevant": sum(relevant) / len(relevant),
-        "categories": render.table(["Category", "Questions"], list(counted.items())),
-    }
-
-
-def _synthetic(manifest: Json | None) -> dict[str, Markup] | None:
-    if manifest is None:
-        return None
-    facts = dict(manifest.get("facts", {}))
-    funnel = facts.get("funnel", [])
-    shown = {name: facts[name] for name in _SYNTHETIC if name in facts}
-    tables = {"facts": _facts_table(shown)}
-    if funnel:
-        rows = [[plain_name(step["rule"]), step["before"], step["dropped"], step["kept"]] for step in funnel]
-        tables["funnel"] = render.table(["Rule", "Before", "Dropped", "Kept"], rows)
-    return tables
-
-
 def _seen(domain: Domain, board: Leaderboard, testset: TestSet) -> Markup | None:
     rows = by_seen(board, testset.qrels, trained_passages(domain, board))
     return seen_table(rows) if rows else None
-
-
-def _trained_names(benchmark: BenchmarkSpec, manifests: Mapping[str, Json]) -> list[str]:
-    return [name for run in benchmark.finetune for name in run.emits if f"finetune {name}" in manifests]
-
-
-def _trained(name: str, manifests: Mapping[str, Json]) -> dict[str, Any]:
-    manifest = manifests[f"finetune {name}"]
-    settings = {key: value for key, value in manifest.get("settings", {}).items() if key != "name"}
-    return {
-        "name": code(name),
-        "settings": _facts_table(settings, ("Setting", "Value")),
-        "facts": _facts_table(manifest.get("facts", {})),
-    }
-
-
-def _facts_table(facts: Mapping[str, Any], head: tuple[str, str] = ("What", "Figure")) -> Markup:
-    return render.table(head, list(flat_facts(facts)))
-
-
-# --- manifests ------------------------------------------------------------------------------------------------------
-
-
-def _manifests(project: Project, domain: Domain, benchmark: BenchmarkSpec) -> Iterator[tuple[str, Json]]:
-    """Stage -> manifest, in the order of work, as far as there is one."""
-    folders = {"ingest": domain.chunks, "test set": domain.testset, "generate": domain.synthetic}
-    folders |= {f"finetune {name}": domain.model(name) for run in benchmark.finetune for name in run.emits}
-    folders["candidates"] = domain.candidates
-    for spec in benchmark.compared:
-        folders |= {f"evaluate {spec} ({task})": domain.run(task, spec) for task in TASKS}
-        folders |= {f"evaluate {spec} ({name})": project.domain(name).run(TASKS[0], spec) for name in benchmark.general}
-    for stage, folder in folders.items():
-        if (folder / MANIFEST).is_file():
-            yield stage, read_json(folder / MANIFEST)
-
-
-def _seconds(manifests: Mapping[str, Json]) -> Markup:
-    rows = [
-        [stage, manifest.get("device", ""), f"{manifest['seconds']:.1f}"]
-        for stage, manifest in manifests.items()
-        if "seconds" in manifest
-    ]
-    return render.table(["Stage", "Device", "Seconds"], rows, left=2)
-
-
-def _surroundings(manifests: Mapping[str, Json]) -> list[dict[str, Any]]:
-    """Versions and hardware; stages that ran in the same surroundings are told together."""
-    found: dict[str, dict[str, Any]] = {}
-    for stage, manifest in manifests.items():
-        here = {key: manifest.get(key) for key in ("python", "device", "packages", "code")}
-        found.setdefault(json.dumps(here, sort_keys=True), {**here, "stages": []})["stages"].append(stage)
-    return [_surrounding(here, all_stages=len(found) == 1) for here in found.values()]
-
-
-def _surrounding(here: Mapping[str, Any], *, all_stages: bool) -> dict[str, Any]:
-    commit = (here["code"] or {}).get("commit", "")
-    return {
-        "stages": "All stages" if all_stages else "; ".join(here["stages"]),
-        "python": here["python"] or "unknown",
-        "device": here["device"] or "unknown",
-        "packages": ", ".join(f"{name} {version}" for name, version in (here["packages"] or {}).items()),
-        "commit": commit[:12],
-        "dirty": bool((here["code"] or {}).get("dirty")),
-    }

@@ -1,8 +1,10 @@
-"""The models that a leaderboard compares."""
+"""The models that a leaderboard compares, and what their specs say of them."""
 
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 
 from benchmark.files import Json
+from benchmark.specs import BenchmarkSpec, HybridRun, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,50 @@ class System:
             TypeError: A key is missing or unknown.
         """
         return cls(**{**row, "choice": Choice(**row["choice"]) if "choice" in row else None})
+
+
+def tuned_from(name: str, spec: ModelSpec, benchmark: BenchmarkSpec) -> str | None:
+    """What a spec that a training run of this project made would be without it: its base, or its first stage."""
+    for run in benchmark.finetune:
+        if name in run.emits and not isinstance(run, HybridRun):
+            return spec.retriever or run.base
+    base = spec.provenance.get("base")
+    return base if isinstance(base, str) and (spec.path or spec.adapter) else None
+
+
+def choice_of(name: str, spec: ModelSpec) -> Choice | None:
+    """What the development split chose in the run that made a spec, if its provenance says so."""
+    facts = spec.provenance.get("facts")
+    found = spec.provenance.get("choice") or (facts.get("choice") if isinstance(facts, dict) else None)
+    if not isinstance(found, dict):
+        return None
+    chosen, share, why = (found.get(key) for key in ("chosen", "share", "why"))
+    if not isinstance(chosen, str) or not isinstance(share, int | float) or not isinstance(why, str):
+        return None
+    return Choice(str(spec.provenance.get("run", name)), chosen, float(share), why)
+
+
+def kind_of(spec: ModelSpec, origin: str | None) -> str:
+    """What a spec is, in a few words that tell nothing of the machine: pages with them are published."""
+    if spec.bm25 is not None:
+        return f"BM25 (k1 {spec.bm25.k1:g}, b {spec.bm25.b:g})"
+    if spec.hybrid is not None:
+        shares = "" if spec.weights is None else f" (weights {spec.weights[0]:g} and {spec.weights[1]:g})"
+        return f"hybrid of {spec.hybrid[0]} and {spec.hybrid[1]}{shares}"
+    if spec.retriever is not None:
+        return f"{spec.retriever}, its first {spec.depth} reranked by {spec.reranker}"
+    if spec.truncate_dim is not None:
+        return f"{spec.base}, cut to {spec.truncate_dim} dimensions"
+    if spec.adapter is not None:
+        return f"linear adapter on {spec.base}"
+    if origin is not None:
+        return f"{spec.kind}, tuned from {origin}"
+    if spec.api is not None:
+        return f"{spec.kind} {spec.api.model}"
+    return f"{spec.kind} {spec.hub or spec.package or _place(spec.path or '')}"
+
+
+def _place(path: str) -> str:
+    """A folder as written in a spec; of an absolute one, which may begin with a user's name, the last part only."""
+    absolute = PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
+    return PureWindowsPath(path).name if absolute else path

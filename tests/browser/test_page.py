@@ -381,10 +381,14 @@ def test_without_passages_the_explorer_says_why(page, made, tmp_path):
     path = tmp_path / "bare.html"
     path.write_text(page_without_passages(made[2]))
     page.goto(path.as_uri())
-    assert "published without the documents" in page.locator("#explorer-note").text_content()
+    assert "without the documents and the questions" in page.locator("#explorer-note").text_content()
+    first = made[1].queries[0]
+    assert page.locator(".question .ask").first.text_content() == first.id
+    assert page.locator(".question .category").first.text_content() == first.category
+    assert page.locator(".question .scores").first.text_content().startswith("A 0.")
     page.locator(".question button").nth(1).click()
     detail = page.locator(".detail").nth(1)
-    assert detail.locator(".passage .id").first.is_visible()
+    assert detail.locator(".passage .id").first.text_content().startswith("passage ")
     assert detail.locator("summary, .text").count() == 0
     assert page.said == []
 

@@ -205,8 +205,23 @@ def test_results_go_without_passages(desk):
     assert PASSAGE in (desk.results / "leaderboard.html").read_text()
     assert PASSAGE not in texts(files) and QUESTION not in files["report.md"].decode()
     assert "The questions and passages that stood here are left out" in files["report.md"].decode()
-    assert any("left out: questions and passages" in line for line in lines)
+    assert any("left out: questions' texts, reference answers, passages and documents' names, in" in line for line in lines)
     assert files["leaderboard.json"] == (desk.results / "leaderboard.json").read_bytes()
+
+
+@pytest.mark.parametrize(("what", "kind"), [("results", "dataset"), ("space", "space")])
+def test_no_question_and_no_document_goes_by_its_words_or_its_name(desk, what, kind):
+    desk.publish(what)
+    sent = texts(desk.files(kind)).lower()
+    testset, chunks = read_testset(desk.domain.testset), read_chunks(desk.domain.chunks / "chunks.jsonl")
+    words = {text for query in testset.queries for text in (query.text, query.answer)} - {""}
+    words |= {name for chunk in chunks for name in (chunk.id, chunk.document)}
+    page = (desk.results / "leaderboard.html").read_text()
+    assert QUESTION in page and chunks[0].document in page
+    assert not [word for word in words if word.lower() in sent]
+    if what == "results":
+        board = json.loads(desk.files()["leaderboard.json"])
+        assert {key for query in board["queries"] for key in query} == {"id", "category"}
 
 
 def test_with_documents_the_pages_go_whole(desk):

@@ -90,6 +90,52 @@ def test_a_file_a_table_and_the_head_of_weights_are_looked_through(tmp_path):
     ]
 
 
+def table_of(rows, tmp_path):
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), stream)
+    return Item("t.parquet", stream.getvalue(), "t.parquet")
+
+
+@pytest.mark.parametrize("value", [
+    "words\nTOKEN", "words\tTOKEN\n", 'say "TOKEN"', "a\\TOKEN", '{"inner": "words\\nTOKEN"}', ["x", "y\nTOKEN"], {"z": "\nTOKEN"},
+])  # fmt: skip
+def test_a_cell_is_read_as_it_is(value, tmp_path):
+    secret = SECRETS["a Hugging Face token"]
+    row = json.loads(json.dumps({"text": value}).replace("TOKEN", secret))
+    assert found(table_of([{"text": row["text"]}], tmp_path)) == ["t.parquet: row 1: holds a Hugging Face token"]
+
+
+@pytest.mark.parametrize("row", [
+    {"text": 'first\nset api_key = "9f8e7d6c5b4a39281706f5e4"'}, {"api_key": "9f8e7d6c5b4a39281706f5e4"},
+    {"text": {"clientSecret": 1, "client_secret": "aB3aB3aB3aB3aB3aB3"}},
+])  # fmt: skip
+def test_a_key_in_a_cell_is_found_by_its_name(row, tmp_path):
+    assert found(table_of([row], tmp_path)) == ["t.parquet: row 1: holds what is named as a key"]
+
+
+def test_cells_do_not_run_into_each_other(tmp_path):
+    row = {"a": "the api_key:", "b": "9f8e7d6c5b4a39281706f5e4", "c": ["hf_", LETTERS + "12345678"]}
+    assert not found(table_of([row], tmp_path))
+
+
+@pytest.mark.parametrize("path", ["page.html", "board.json", "rows.jsonl"])
+@pytest.mark.parametrize(("words", "what"), [
+    ("see\nTOKEN", "a Hugging Face token"),
+    ("see\u00e9\nTOKEN.", "a Hugging Face token"),
+    ('api_key = "9f8e7d6c5b4a39281706f5e4"', "what is named as a key"),
+])  # fmt: skip
+def test_escapes_hide_nothing(path, words, what):
+    block = json.dumps({"text": words.replace("TOKEN", SECRETS["a Hugging Face token"])})
+    if path.endswith("html"):
+        block = f'<script type="application/json" id="questions">{block}</script>'
+    assert found(Item.of_text(path, f"{{}}\n{block}\nlast\n")) == [f"{path}:2: holds {what}"]
+
+
+def test_entities_of_a_page_hide_nothing():
+    text = "<p>api_key = &#34;9f8e7d6c5b4a39281706f5e4&#34;</p>"
+    assert found(Item.of_text("a.html", text)) == ["a.html:1: holds what is named as a key"]
+
+
 def test_the_values_of_the_variables_that_specs_name_are_known(tmp_path, monkeypatch):
     (tmp_path / "model_specs").mkdir()
     (tmp_path / "model_specs" / "a.yaml").write_text(

@@ -396,6 +396,14 @@ def test_an_entry_without_the_form_is_missing(places, serve):
     assert (done.sources["replay"], done.sources["asked"]) == (1, 1)
 
 
+def test_who_counts_failures_may_tolerate_more(places):
+    model = Scripted(failing=[f"q{i}" for i in range(0, 60, 4)])
+    with pytest.raises(BenchError, match="15 of 60 requests failed"):
+        asked_by(model, requests(60), places)
+    found = asked_by(model, requests(60), places, tolerated=1.0)
+    assert found.answers.count(None) == 15 and found.sources["failed"] == 15
+
+
 def test_one_failure_of_few_is_tolerated(places):
     assert asked_by(Scripted(failing=["q1"]), requests(3), places).failures == {"broken": 1}
     with pytest.raises(BenchError, match="2 of 15 requests failed"):

@@ -11,7 +11,7 @@ import pytest
 import pytrec_eval
 
 from benchmark.console import SILENT
-from benchmark.files import hash_text, write_jsonl, write_text
+from benchmark.files import hash_json, hash_text, read_json, write_jsonl, write_text
 from benchmark.project import Domain, Project
 from benchmark.provenance import Outcome, Stage, run_stage
 from benchmark.records import Chunk, Hit
@@ -65,8 +65,9 @@ class Lab:
         edit: Callable[[dict], dict] = lambda facts: facts,
         model: str | None = None,
         ghost: str = "",
+        **over: str,
     ) -> None:
-        """Keep a run as the evaluate stage does, with pytrec_eval's means as mteb reports them."""
+        """Keep a run as the evaluate stage does, with pytrec_eval's means as mteb reports them; `over` are inputs."""
         run = {query: rank(row, TOP_K) for query, row in scores.items()}
 
         def build(folder: Path) -> dict:
@@ -83,8 +84,10 @@ class Lab:
             }
             return edit(facts)
 
+        wanted = [self.domain.chunks, self.domain.testset, *([self.domain.candidates] if task == "reranking" else [])]
+        inputs = {folder.name: hash_json(read_json(folder / "manifest.json")["outputs"]) for folder in wanted}
         run_stage(
-            Stage("evaluate", 1), self.domain.run(task, spec), inputs={"run": hash_text(str(run))},
+            Stage("evaluate", 1), self.domain.run(task, spec), inputs={**inputs, "model": hash_text(str(run)), **over},
             settings={"spec": spec, "task": task, "top_k": TOP_K}, build=build, reporter=SILENT,
         )  # fmt: skip
 
@@ -140,6 +143,11 @@ def make_lab(root: Path, categories: dict[str, int] = CATEGORIES, n_chunks: int 
     testset = run_stage(
         Stage("testset", 1), domain.testset, inputs={}, settings={}, reporter=SILENT,
         build=lambda folder: _write_testset(folder, names, qrels),
+    )  # fmt: skip
+    pools = [{"query": query, "chunks": [chunk.id for chunk in chunks]} for query in qrels]
+    run_stage(
+        Stage("candidates", 1), domain.candidates, inputs={}, settings={}, reporter=SILENT,
+        build=lambda folder: {"queries": write_jsonl(folder / "candidates.jsonl", pools)},
     )  # fmt: skip
     rivals = [name for name in SYSTEMS if name != BASE]
     benchmark = BenchmarkSpec(domains=["village"], baseline=BASE, models=rivals, permutations=2000, bootstrap=1000)

@@ -21,8 +21,9 @@ from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard,
 from benchmark.reporting.metrics import Metric, _fixed_width, metrics_for
 from benchmark.reporting.pages import leaderboard_markdown
 from benchmark.reporting.render import headline_table, sentence
-from benchmark.reporting.systems import System
+from benchmark.reporting.systems import System, kind_of
 from benchmark.reporting.terminal import leaderboard_table
+from benchmark.specs import ModelSpec
 
 NDCG = Metric("ndcg", 10)
 
@@ -250,6 +251,60 @@ def test_a_changed_test_set_refuses_every_run(lab):
     assert refused(lab).count("another test set") == 10
 
 
+def test_runs_over_other_passages_or_candidates_are_refused(lab, kit):
+    skill = lab.scores(2, 1)
+    lab.evaluate(kit.TUNED, "retrieval", skill, chunks="0" * 64)
+    lab.evaluate(kit.DOTTED, "reranking", skill, chunks="0" * 64, candidates="0" * 64)
+    lab.evaluate(kit.LEXICAL, "reranking", skill, candidates="0" * 64)
+    told = refused(lab).splitlines()
+    anew = "make it anew with: domainbench evaluate"
+    assert [line.partition("runs/")[2] for line in told] == [
+        f"retrieval/{kit.TUNED}: was made over other passages; {anew}",
+        f"reranking/{kit.DOTTED}: was made over other passages; {anew}",
+        f"reranking/{kit.LEXICAL}: was made over other candidates; {anew}",
+    ]
+
+
+def keep_more_passages(domain):
+    """The same test set over one passage more, as a new document without questions leaves it."""
+    from benchmark.provenance import Stage, run_stage
+
+    old = (domain.chunks / "chunks.jsonl").read_text()
+    more = json.dumps({**json.loads(old.splitlines()[0]), "id": "new.md#0"})
+
+    def build(folder):
+        write_text(folder / "chunks.jsonl", f"{old}{more}\n")
+        return {}
+
+    run_stage(Stage("ingest", 2), domain.chunks, inputs={}, settings={}, build=build, reporter=SILENT)
+
+
+def test_a_corpus_that_grew_refuses_every_run_and_page(made):
+    from benchmark.reporting.page.runs import read_manifests
+
+    board = read_leaderboard(made.domain)
+    keep_more_passages(made.domain)
+    with pytest.raises(BenchError) as error:
+        make(made)
+    assert len(error.value.problems) == str(error.value).count("was made over other passages") == 10
+    with pytest.raises(BenchError) as error:
+        read_manifests(made.domain, board)
+    assert len(error.value.problems) == str(error.value).count("was made over other passages") == 5
+    shutil.rmtree(made.domain.chunks)
+    with pytest.raises(BenchError, match="was made over other passages"):
+        make(made)
+
+
+def test_general_runs_over_other_passages_are_refused(lab, kit):
+    with_set = kit.add_general(lab, "everyday", kit.SYSTEMS)
+    assert make(with_set).general is not None
+    for path in lab.domain.results.glob("leaderboard.*"):
+        path.unlink()
+    keep_more_passages(with_set.project.domain("everyday"))
+    said = refused(with_set)
+    assert len(said.splitlines()) == said.count("everyday/runs/retrieval/") == said.count("over other passages") == 5
+
+
 def test_scores_that_mteb_reported_otherwise_are_told(lab, kit):
     def edit(facts):
         facts["scores"]["ndcg_at_10"] += 0.00003
@@ -287,6 +342,20 @@ def test_a_run_of_another_depth_is_refused(lab):
 def test_queries_that_the_test_set_lacks_are_refused(lab, kit):
     lab.evaluate(kit.TUNED, "retrieval", lab.scores(2, 1), ghost="ghost")
     assert "1 queries not in the test set (the first: ghost)" in refused(lab)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"path": "/home/anna/models/mine"}, "bi-encoder mine"),
+        ({"path": "/home/anna/models/mine/"}, "bi-encoder mine"),
+        ({"path": "C:\\Users\\anna\\mine"}, "bi-encoder mine"),
+        ({"path": "weights/mine"}, "bi-encoder weights/mine"),
+        ({"api": {"base_url": "http://anna.intern.example:8080/v1", "model": "org/name"}}, "bi-encoder org/name"),
+    ],
+)
+def test_a_kind_tells_nothing_of_the_machine(spec, told):
+    assert kind_of(ModelSpec(**spec), None) == told
 
 
 def test_unknown_main_metric(lab):

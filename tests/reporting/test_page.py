@@ -313,14 +313,18 @@ def test_without_passages_there_is_no_document_in_the_page(made, kit):
     )
     bare = page_without_passages(text)
     assert "Answer number 3" in text and "Answer number" not in bare
+    for query in testset.queries:
+        assert json_for_html(query.text)[1:-1] in text and json_for_html(query.text)[1:-1] not in bare, query.text
     for chunk in chunks:
         words = chunk.text.split(". ")[0]  # "Passage 7": the rest of it stands in hostile questions as well
-        for form in (words + ".", chunk.title, *chunk.headings):
+        for form in (words + ".", chunk.title, chunk.id, chunk.document, *chunk.headings):
             assert form not in bare, form
             assert json_for_html(form)[1:-1] not in bare, form
     found = data(bare, "questions")
     assert found["withheld"] is True and set().union(*found["passages"]) == {"id"}
-    assert [row["text"] for row in found["questions"]] == [query.text for query in testset.queries]
+    assert {(row["text"], row["answer"]) for row in found["questions"]} == {("", "")}
+    assert [row["id"] for row in found["passages"]][:2] == ["passage 1", "passage 2"]
+    assert [row["ranked"] for row in found["questions"]] == [row["ranked"] for row in data(text, "questions")["questions"]]
     assert page_without_passages(bare) == bare
     assert page_board(bare) == page_board(text)
 

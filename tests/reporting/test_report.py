@@ -217,7 +217,9 @@ def test_text_of_documents_and_questions_stays_text(made, kit):
     tokens = PARSER.parse(text)
     flat = [child for token in tokens for child in token.children or [token]]
     html = [token.content.strip() for token in flat if token.type in {"html_block", "html_inline"}]
-    assert html == ["<!-- passages -->", "<!-- /passages -->"]
+    assert all(re.fullmatch("<!--[^<>]*-->", comment) for comment in html)
+    marks = [comment for comment in html if "passages" in comment]
+    assert marks == ["<!-- passages -->", "<!-- /passages -->"]
     links = {token.attrs["href"] for token in flat if token.type == "link_open"}
     assert links == {"#method", "leaderboard.md", "leaderboard.csv", "leaderboard.json"}
     assert kit.HOSTILE in plain(text), "a question is shown as it was asked"

@@ -37,9 +37,9 @@ def page_board(text: str) -> Json:
 
 
 def page_without_passages(text: str) -> str:
-    """A finished page without what comes from documents: passages, their headings, and reference answers.
+    """A finished page without words of the test set and of documents: questions, answers, passages, documents' names.
 
-    Ids of passages stay, and the page says why there is nothing more.
+    Ids, categories and scores of the questions stay, passages become running numbers, and the page says so.
 
     Raises:
         BenchError: It is no page of this program.

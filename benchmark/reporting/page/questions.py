@@ -113,8 +113,11 @@ def _cut(text: str, characters: int) -> str:
 
 
 def without_passages(value: Json) -> Json:
-    """The same data without documents: no text, answer or heading; passages are their ids."""
-    questions = [{**row, "answer": ""} for row in value["questions"]]
-    passages = [{"id": row["id"]} for row in value["passages"]]
+    """The same data without words of the test set and of documents.
+
+    Questions keep what each model ranked; passages are running numbers, since their ids hold the documents' names.
+    """
+    questions = [{**row, "text": "", "answer": ""} for row in value["questions"]]
+    passages = [{"id": f"passage {number}"} for number in range(1, len(value["passages"]) + 1)]
     cut = {**value["cut"], "shortened": 0}
     return {**value, "withheld": True, "cut": cut, "questions": questions, "passages": passages}

@@ -8,7 +8,7 @@ from benchmark.files import Json, hash_file, hash_json, read_json, shown
 from benchmark.project import Domain
 from benchmark.provenance import MANIFEST
 from benchmark.reporting.board import TASKS, Leaderboard
-from benchmark.reporting.inputs import RUN
+from benchmark.reporting.inputs import RUN, check_passages
 
 MOST_HITS = 3
 """Passages of a question and model that a page shows."""
@@ -31,7 +31,8 @@ def read_manifests(domain: Domain, board: Leaderboard) -> dict[str, Json]:
     """The manifests of the retrieval runs that a leaderboard was made from, by system.
 
     Raises:
-        BenchError: Test set or runs are missing or are others than the leaderboard's; all of them at once.
+        BenchError: Test set or runs are missing or are others than the leaderboard's, or runs were made over other
+            passages than the present ones; all of them at once.
     """
     found: dict[str, Json] = {}
     with Problems() as problems:
@@ -47,6 +48,7 @@ def read_manifests(domain: Domain, board: Leaderboard) -> dict[str, Json]:
             same_model = manifest.get("facts", {}).get("model", "") == system.fingerprint
             if not same_model or manifest.get("outputs", {}).get(RUN) != hash_file(folder / RUN):
                 problems.add(f"{shown(folder)}: is not the run that the leaderboard was made from; {_AGAIN}")
+        check_passages(domain, TASKS[0], found, problems)
     return found
 
 

@@ -54,7 +54,7 @@ function question(place) {
   const button = make(
     "button",
     { type: "button", "aria-expanded": "false", "aria-controls": detail.id },
-    make("span", { class: "ask" }, explorer.questions[place].text),
+    make("span", { class: "ask" }, explorer.questions[place].text || query.id),
     make("span", { class: "category" }, query.category),
     strip(place),
     make("span", { class: "scores" }, ...scores),
@@ -137,7 +137,7 @@ function showNote() {
   const { characters, hits, questions, shortened } = explorer.cut;
   const parts = ["Open a question to see its relevant passages and what each model ranked first in retrieval."];
   if (explorer.withheld) {
-    parts.push("This page was published without the documents: passages are named by their ids alone, and their text, their headings and the reference answers were taken out.");
+    parts.push("This page was published without the documents and the questions: questions are named by their ids and passages are numbered, and their texts, the reference answers and the documents' names were taken out.");
   }
   if (shortened && !explorer.withheld) parts.push(`To keep this page small, ${many(shortened, "passage", "passages")} of ${grouped(explorer.passages.length)} are cut after ${grouped(characters)} characters.`);
   parts.push(hits === 1 ? "Of each model only the first passage is here." : `Of each model the first ${hits} passages are here.`);

@@ -1,0 +1,1 @@
+"""Pipelines for use elsewhere."""
