@@ -60,14 +60,16 @@ def csv_cell(text: str) -> str:
     return plain
 
 
+# What every font encoding has: \textquotedbl needs T1, and not every engine knows the dagger as a sign.
 _TEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", "\"": r"\textquotedbl{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "†": r"\dag{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }  # fmt: skip
 
 
 def tex(text: object) -> str:
-    r"""Text as LaTeX that shows it literally.
+    r"""Text as LaTeX that shows it literally, whatever its font encoding; a double quote is two apostrophes.
 
     >>> print(tex("50 % of a_b & {c}"))
     50 \% of a\_b \& \{c\}

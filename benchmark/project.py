@@ -226,12 +226,13 @@ class Project:
                 self.domain(name)
             except BenchError as error:
                 problems.absorb(error)
-        wanted = {spec.baseline, *spec.models, *(name for run in spec.finetune for name in run.needs)}
+        found, unread = self._added(spec) if spec.added else ([], [])
+        wanted = {spec.baseline, *spec.models, *found, *unread}
+        wanted |= {name for run in spec.finetune for name in run.needs}
         if spec.generate:
             wanted.add(spec.generate.retriever)
         self._check_names(wanted - emitted, emitted, problems)
         self._check_order(spec, path, problems)
-        found = self._added(spec, problems) if spec.added else []
         models = [*spec.models, *found]
         for name in spec.answers.pipelines if spec.answers else ():
             if name not in (spec.baseline, *models):
@@ -241,17 +242,20 @@ class Project:
         problems.raise_if_any()
         return spec.model_copy(update={"models": models}) if found else spec
 
-    def _added(self, spec: BenchmarkSpec, problems: Problems) -> list[str]:
-        """Specs that take part without being named; those that training is about to write are none."""
+    def _added(self, spec: BenchmarkSpec) -> tuple[list[str], list[str]]:
+        """Specs that take part without being named, and those with mistakes, which might be meant to.
+
+        Those that training is about to write are none.
+        """
         named = {spec.baseline, *spec.models, *(name for run in spec.finetune for name in run.emits)}
-        found = []
+        found, unread = [], []
         for name in (name for name in self.spec_names if name not in named):
             try:
                 if self.model_spec(name).compare:
                     found.append(name)
-            except BenchError as error:
-                problems.absorb(error)
-        return found
+            except BenchError:
+                unread.append(name)
+        return found, unread
 
     def _check_order(self, spec: BenchmarkSpec, path: Path, problems: Problems) -> None:
         """Runs are done in the file's order: one that needs what a later one makes would get nothing, or old weights."""

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +55,7 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
     elif spec.package is not None:
         folder = package_folder(spec.package, where)
     elif spec.hub is not None:
-        patterns = (*_FETCHED, PYTORCH_WEIGHTS) if spec.pickled else _FETCHED
-        folder = snapshot(Repository(spec.hub, spec.revision), patterns, where, bars=True)
+        folder = snapshot(Repository(spec.hub, spec.revision), _fetched(spec), where, bars=True)
     else:
         raise BenchError(
             f"{where}: has no weights of its own (source: {spec.source}); name a hub, path or package spec"
@@ -67,6 +66,11 @@ def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> 
     if spec.trust_remote_code:
         _check_code(spec, folder, where)
     return folder
+
+
+def _fetched(spec: ModelSpec) -> tuple[str, ...]:
+    """What of a `hub:` spec's repository is fetched."""
+    return (*_FETCHED, PYTORCH_WEIGHTS) if spec.pickled else _FETCHED
 
 
 def _check_weights(spec: ModelSpec, folder: Path, where: str) -> None:
@@ -234,7 +238,9 @@ def folder_fingerprint(spec: ModelSpec, folder: Path) -> str:
         spec: A `hub`, `path` or `package` spec.
         folder: Where its weights are, which need not be where it says.
     """
-    return hash_json(["", _settings(spec), [weights_hash(folder)]])
+    # The cache of a repository is shared: other tools put files there that this package neither fetches nor loads. A
+    # folder of somebody's own is taken as it is.
+    return hash_json(["", _settings(spec), [weights_hash(folder, _fetched(spec) if spec.hub else ("*",))]])
 
 
 def _settings(spec: ModelSpec) -> Json:
@@ -244,7 +250,18 @@ def _settings(spec: ModelSpec) -> Json:
     return settings
 
 
-def weights_hash(folder: Path) -> str:
-    """sha256 over a model folder's files, those left out that change no vector (card, licence, our manifest)."""
-    files = [path for path in files_below(folder) if not any(fnmatch(path.name, name) for name in _IGNORED)]
-    return hash_json([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])
+def weights_hash(folder: Path, patterns: Sequence[str] = ("*",)) -> str:
+    """sha256 over a model folder's files, those left out that change no vector (card, licence, our manifest).
+
+    Args:
+        folder: Of the model.
+        patterns: Of the files that count, as in `snapshot`: a star passes slashes.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
+    counted = {
+        name: path
+        for name, path in files.items()
+        if any(fnmatch(name, pattern) for pattern in patterns)
+        and not any(fnmatch(path.name, ignored) for ignored in _IGNORED)
+    }
+    return hash_json([(name, hash_file(path)) for name, path in counted.items()])

@@ -146,6 +146,27 @@ def test_a_benchmark_file_is_checked_down_to_the_last_name(project):
     assert "did you mean 'path'" in told
 
 
+def test_a_spec_that_takes_part_unnamed_is_checked_as_a_named_one(project):
+    path = project.root / "benchmark.yaml"
+    start = "domains: [village]\nbaseline: tiny\nmodels: [bm25, sound]\n"
+    path.write_text(start)
+    write(project, "sound", "hybrid: [bm25, broken]\n")
+    write(project, "broken", "pth: x\n")
+    write(project, "loop", "hybrid: [bm25, loop]\ncompare: true\n")
+    write(project, "parts", "hybrid: [bm25, tinny]\ncompare: true\n")
+    with pytest.raises(BenchError) as error:
+        project.benchmark(path)
+    assert sorted(line for line in error.value.problems if "broken" not in line) == [
+        "model_specs/loop.yaml: is composed of itself (loop -> loop)",
+        "model_specs/tinny.yaml: no such model spec; did you mean 'tiny'?",
+    ]
+    # A mistake is told once, whether its spec is a part or might take part itself.
+    assert len({line for line in error.value.problems if "broken" in line}) == len(error.value.problems) - 2
+    for name in ("loop", "parts", "broken"):
+        write(project, name, "hybrid: [bm25, tiny]\n" + ("compare: true\n" if name == "loop" else ""))
+    assert project.benchmark(path).compared == ("tiny", "bm25", "sound", "loop")
+
+
 def test_a_name_that_training_will_emit_is_no_mistake(project):
     path = project.root / "benchmark.yaml"
     path.write_text(

@@ -25,7 +25,7 @@ def publish(
         bool, typer.Option("--dry-run", help="List every file with its size and its place; ask and send nothing.")
     ] = False,
     with_documents: Annotated[
-        bool, typer.Option("--with-documents", help="The documents' text may be sent; a licence is needed as well.")
+        bool, typer.Option("--with-documents", help="Documents and questions may be sent; a licence is needed as well.")
     ] = False,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="The synthetic training set with the test set, for publish dataset.")

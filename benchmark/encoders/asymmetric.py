@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Self
 
 from benchmark.console import SILENT, Reporter
 from benchmark.device import device_name
-from benchmark.encoders.dense import Role, _loading, _quiet, resolve_prompts, weights_form
+from benchmark.encoders.dense import Role, _quiet, loading, model_errors, resolve_prompts, weights_form
 from benchmark.errors import BenchError
 from benchmark.files import Json, read_json
 from benchmark.project import Project
@@ -128,7 +128,7 @@ class AsymmetricModel(ABC):
                 "library would add a layer that was never trained"
             )
         _quiet()
-        with _loading(where, folder, spec):
+        with loading(where, folder, spec):
             model = cls.library_class()(
                 str(folder),
                 device=device_name(),
@@ -173,5 +173,6 @@ class AsymmetricModel(ABC):
         encode = self.model.encode_query if role == "query" else self.model.encode_document
         for rows in shown.track(slices, total=len(slices), label=label):
             # An empty prompt as well: None would bring the model's own back.
-            found = encode([texts[i] for i in rows], prompt=self.prompts[role], show_progress_bar=False, **settings)
+            with model_errors(f"model_specs/{self.name}.yaml: cannot encode"):
+                found = encode([texts[i] for i in rows], prompt=self.prompts[role], show_progress_bar=False, **settings)
             yield rows, found

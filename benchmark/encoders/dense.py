@@ -1,8 +1,9 @@
 """Bi-encoders and cross-encoders through sentence-transformers."""
 
+import errno
 import logging
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -31,6 +32,11 @@ PROMPT_KEYS: Final[Mapping[Role, tuple[str, ...]]] = {
 The first ones are sentence-transformers' own, `Retrieval-` begins those that mteb reads, `retrieval.` Jina's; the last
 ones are those of Nomic, E5-Mistral and Stella.
 """
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Of errors that tell of a full disk, whatever was being done."""
+SURROUNDINGS: Final = FULL | {errno.EACCES, errno.EROFS, errno.EPERM}
+"""Of errors that are the machine's and no model's; the command has words of its own for them."""
 
 
 class Encoder(Protocol):
@@ -68,7 +74,7 @@ def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     _quiet()
-    with _loading(where, folder, spec):
+    with loading(where, folder, spec):
         model = SentenceTransformer(
             str(folder),
             device=device_name(),
@@ -77,9 +83,9 @@ def open_bi_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
             local_files_only=True,
             model_kwargs=weights_form(spec),
         )
-    if spec.max_length is not None:
-        model.max_seq_length = spec.max_length
-    return model.eval()
+        if spec.max_length is not None:
+            model.max_seq_length = spec.max_length
+        return model.eval()
 
 
 def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
@@ -91,7 +97,7 @@ def open_cross_encoder(folder: Path, spec: ModelSpec, where: str) -> Any:
     from sentence_transformers import CrossEncoder
 
     _quiet()
-    with _loading(where, folder, spec):
+    with loading(where, folder, spec):
         return CrossEncoder(
             str(folder),
             device=device_name(),
@@ -117,26 +123,66 @@ def weights_form(spec: ModelSpec) -> dict[str, Any]:
 
 
 @contextmanager
-def _loading(where: str, folder: Path, spec: ModelSpec) -> Iterator[None]:
-    """Whatever the libraries raise at a folder that is no model becomes one line."""
-    from safetensors import SafetensorError
+def model_errors(where: str, passed: Collection[int] = SURROUNDINGS) -> Iterator[None]:
+    """Whatever a model or its library raises becomes one line: it is not known beforehand what a model breaks with.
 
+    Raises:
+        BenchError: With the exception's type and the first line of its words; one that was raised inside goes on as it
+            is, as do errors of the operating system with a number among `passed`.
+    """
     try:
         yield
-    except pickle.UnpicklingError:
-        raise BenchError(
-            f"{where}: cannot be loaded: its pickled weights hold more than tensors, which could run code; they were not "
-            "read"
-        ) from None
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        if not spec.trust_remote_code and needs_code(folder):
+    except BenchError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in passed:
+            raise
+        words = [line.strip()[:300] for line in str(error).strip().splitlines()[:1]]
+        raise BenchError(": ".join([where, type(error).__name__, *words])) from error
+
+
+@contextmanager
+def loading(where: str, folder: Path, spec: ModelSpec) -> Iterator[None]:
+    """Whatever the libraries raise at a folder that is no model becomes one line."""
+    with model_errors(f"{where}: cannot be loaded", FULL):
+        try:
+            yield
+        except pickle.UnpicklingError:
+            raise BenchError(
+                f"{where}: cannot be loaded: its pickled weights hold more than tensors, which could run code; they were "
+                "not read"
+            ) from None
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in FULL
+            if full or isinstance(error, BenchError) or spec.trust_remote_code or not needs_code(folder):
+                raise
             raise BenchError(
                 f"{where}: the model needs code of its own, which is not run by default; if you trust it: "
                 "trust_remote_code: true, with 'hub' and a 'revision' of 40 hex digits, or with 'path' and "
                 f"code_hash: {code_hash(folder)}"
             ) from None
-        text = str(error).strip() or type(error).__name__
-        raise BenchError(f"{where}: cannot be loaded: {text.splitlines()[0][:300]}") from None
+
+
+def check_finite(name: str, bad: int, texts: int, what: str = "texts") -> None:
+    """See to it that a model gave numbers: a score of NaN is above and below no other, so its hit would just be missing.
+
+    Raises:
+        BenchError: For some of the texts it did not.
+    """
+    if bad:
+        raise BenchError(
+            f"model_specs/{name}.yaml: gives values that are no numbers (NaN or infinite) for {bad} of {texts} {what}; "
+            "nothing of them was kept; its weights are broken, or do not fit this device's precision"
+        )
+
+
+def count_bad(vectors: NDArray[np.float32]) -> int:
+    """How many rows hold a value that is no finite number.
+
+    >>> count_bad(np.array([[1, 2], [np.nan, 1], [np.inf, np.nan]], dtype=np.float32))
+    2
+    """
+    return len(vectors) - int(np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1).sum()) if len(vectors) else 0
 
 
 class DenseEncoder:
@@ -194,6 +240,9 @@ class DenseEncoder:
 
         Returns:
             Shape (n_texts, n_dimensions), float32.
+
+        Raises:
+            BenchError: The model fails, or gives something else than numbers.
         """
         # Longest first: a batch then pads little, and memory that will not suffice fails at once.
         order = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
@@ -202,21 +251,23 @@ class DenseEncoder:
         route = {"task": role} if self.routed else {}
         result: NDArray[np.float32] | None = None
         for rows in shown.track(slices, total=len(slices), label=label):
-            part = self.model.encode(
-                [texts[i] for i in rows],
-                # Not None, which would stand for the model's default prompt.
-                prompt=self.prompts[role],
-                batch_size=32,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-                **route,
-            )
+            with model_errors(f"model_specs/{self.name}.yaml: cannot encode"):
+                part = self.model.encode(
+                    [texts[i] for i in rows],
+                    # Not None, which would stand for the model's default prompt.
+                    prompt=self.prompts[role],
+                    batch_size=32,
+                    normalize_embeddings=True,
+                    show_progress_bar=False,
+                    convert_to_numpy=True,
+                    **route,
+                )
             if result is None:
                 result = np.zeros((len(texts), part.shape[1]), dtype=np.float32)
             result[rows] = part
         if result is None:
             return np.zeros((0, int(self.model.get_embedding_dimension() or 0)), dtype=np.float32)
+        check_finite(self.name, count_bad(result), len(texts))
         return result
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.asymmetric import AsymmetricModel, Saved
-from benchmark.encoders.dense import Role
+from benchmark.encoders.dense import Role, check_finite, count_bad
 from benchmark.encoders.scorers import Footprint
 from benchmark.encoders.store import Arrays, stored_arrays
 from benchmark.project import Domain, Project
@@ -118,11 +118,15 @@ class LateInteractionModel(AsymmetricModel):
             role: Which way they go through the model, and which prompt goes in front.
             reporter: Shows progress when a label is given.
             label: What to call this work.
+
+        Raises:
+            BenchError: The model fails, or gives something else than numbers.
         """
         found: list[NDArray[np.float32]] = [np.zeros((0, 0), dtype=np.float32)] * len(texts)
         for rows, part in self._in_slices(texts, role, reporter, label, convert_to_numpy=True):
             for row, vectors in zip(rows, part, strict=True):
                 found[row] = vectors.astype(np.float32, copy=False)
+        check_finite(self.name, sum(count_bad(vectors) > 0 for vectors in found), len(texts))
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
         np.cumsum([len(vectors) for vectors in found], out=offsets[1:])
         if not found:
@@ -185,6 +189,7 @@ def open_late_scorer(
         domain,
         model.fingerprint,
         texts,
+        model.prompts["document"],
         lambda: model.encode(texts, "document", reporter, f"{name}: encoding {len(texts)} chunks"),
         lambda made: made._asdict(),
         unpack,

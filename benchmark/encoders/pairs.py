@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import Reporter
-from benchmark.encoders.dense import open_cross_encoder
+from benchmark.encoders.dense import check_finite, count_bad, model_errors, open_cross_encoder
 from benchmark.errors import BenchError
 from benchmark.project import Project
 from benchmark.weights import model_folder
@@ -42,14 +42,14 @@ class PairScorer:
         from 0 to 1 (see `is_regression`).
 
         Raises:
-            BenchError: The weights cannot be had.
+            BenchError: The weights cannot be had, or the model fails or gives something else than numbers.
         """
         import torch
 
         if not pairs:
             return np.zeros(0, dtype=np.float32)
         activation = torch.nn.Hardtanh(0.0, 1.0) if is_regression(self._model) else torch.nn.Sigmoid()
-        return predicted(self._model, pairs, activation, self._reporter, self._label)
+        return predicted(self._model, pairs, activation, self._reporter, self._label, self._name)
 
     @cached_property
     def _model(self) -> Any:
@@ -62,28 +62,48 @@ def is_regression(model: Any) -> bool:
     return getattr(model.config, "problem_type", None) == "regression"
 
 
-def logits(model: Any, pairs: Sequence[tuple[str, str]], reporter: Reporter, label: str = "") -> NDArray[np.float32]:
+def logits(
+    model: Any, pairs: Sequence[tuple[str, str]], reporter: Reporter, label: str = "", name: str = ""
+) -> NDArray[np.float32]:
     """What a `CrossEncoder` says of each (query, passage), shape (n_pairs,).
 
     For ranking: near 1 probabilities collide in float32.
+
+    Raises:
+        BenchError: As `predicted`.
     """
     import torch
 
-    return predicted(model, pairs, torch.nn.Identity(), reporter, label)
+    return predicted(model, pairs, torch.nn.Identity(), reporter, label, name)
 
 
 def predicted(
-    model: Any, pairs: Sequence[tuple[str, str]], activation: Any, reporter: Reporter, label: str
+    model: Any, pairs: Sequence[tuple[str, str]], activation: Any, reporter: Reporter, label: str, name: str = ""
 ) -> NDArray[np.float32]:
-    """A `CrossEncoder`'s outputs after an activation, shape (n_pairs,), in the order of the pairs."""
+    """A `CrossEncoder`'s outputs after an activation, shape (n_pairs,), in the order of the pairs.
+
+    Args:
+        model: The `CrossEncoder`.
+        pairs: Query and passage of each.
+        activation: What its outputs go through.
+        reporter: Shows progress.
+        label: What to call this work on the screen; a name and a colon come first.
+        name: The spec's; the label's by default.
+
+    Raises:
+        BenchError: The model fails, or gives something else than numbers.
+    """
+    name = name or label.partition(":")[0] or "reranker"
     scores = np.zeros(len(pairs), dtype=np.float32)
     # Longest first: a batch then pads little.
     order = sorted(range(len(pairs)), key=lambda i: (-len(pairs[i][0]) - len(pairs[i][1]), i))
     slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
     for rows in reporter.track(slices, total=len(slices), label=label):
-        scores[rows] = model.predict(
-            [pairs[i] for i in rows], batch_size=32, show_progress_bar=False, activation_fn=activation
-        )
+        with model_errors(f"model_specs/{name}.yaml: cannot score"):
+            scores[rows] = model.predict(
+                [pairs[i] for i in rows], batch_size=32, show_progress_bar=False, activation_fn=activation
+            )
+    check_finite(name, count_bad(scores), len(pairs), "pairs of query and passage")
     return scores
 
 

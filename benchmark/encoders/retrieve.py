@@ -158,6 +158,7 @@ class RerankRetriever:
         label: What to call this work on the screen.
         weights: Of the first stage's scores and of the reranker's, both z-normalised over a query's candidates, in
             the sum that ranks them; without them the reranker's scores alone do.
+        name: The cross-encoder's spec, for messages.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class RerankRetriever:
         reporter: Reporter = SILENT,
         label: str = "",
         weights: Sequence[float] | None = None,
+        name: str = "",
     ) -> None:
         self.first = first
         self.cross_encoder = cross_encoder
@@ -177,6 +179,7 @@ class RerankRetriever:
         self._reporter = reporter
         self._label = label
         self._weights = weights
+        self._name = name
         # Scores of (query text, chunk id): a second task asks for many of the first one's pairs again.
         self._known: dict[tuple[str, str], float] = {}
 
@@ -214,7 +217,7 @@ class RerankRetriever:
             return
         new = sorted(pair for pair in set(pairs) if pair not in self._known)
         texts = [(query, self._texts[chunk]) for query, chunk in new]
-        scores = logits(self.cross_encoder, texts, self._reporter, self._label).tolist()
+        scores = logits(self.cross_encoder, texts, self._reporter, self._label, self._name).tolist()
         self._known.update(zip(new, scores, strict=True))
 
 
@@ -254,7 +257,8 @@ def open_retriever(
     model = open_cross_encoder(folder, reranker, f"model_specs/{spec.reranker}.yaml")
     first = open_retriever(project, domain, spec.retriever, chunks, reporter)
     texts = {chunk.id: chunk.full_text for chunk in chunks}
-    return RerankRetriever(first, model, texts, spec.depth, reporter, f"{name}: reranking", spec.weights)
+    label = f"{name}: reranking"
+    return RerankRetriever(first, model, texts, spec.depth, reporter, label, spec.weights, spec.reranker)
 
 
 def open_scorer(

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.encoders.dense import Encoder
+from benchmark.encoders.dense import Encoder, check_finite, count_bad
 
 _BLOCK = 128
 
@@ -62,7 +62,12 @@ class DenseScorer:
         self.footprint = Footprint(float(vectors.itemsize * dimensions), 0, dimensions, seconds)
 
     def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """One row of cosine similarities for each query."""
+        """One row of cosine similarities for each query.
+
+        Raises:
+            BenchError: The encoder gives something else than numbers.
+        """
         encoded = self.encoder.encode(queries, "query")
+        check_finite(self.encoder.name, count_bad(encoded), len(queries))
         for start in range(0, len(encoded), _BLOCK):
             yield from encoded[start : start + _BLOCK] @ self._vectors.T

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.asymmetric import AsymmetricModel, Saved
-from benchmark.encoders.dense import Role
+from benchmark.encoders.dense import Role, check_finite, model_errors
 from benchmark.encoders.scorers import Footprint
 from benchmark.encoders.store import Arrays, stored_arrays
 from benchmark.project import Domain, Project
@@ -58,6 +58,9 @@ class SparseModel(AsymmetricModel):
 
         Returns:
             A `csr_matrix` of shape (n_texts, n_words), float32, in the order of the texts.
+
+        Raises:
+            BenchError: The model fails, or gives something else than numbers.
         """
         from scipy.sparse import csr_matrix, vstack
 
@@ -71,12 +74,15 @@ class SparseModel(AsymmetricModel):
         if not parts:
             return csr_matrix((0, self._words), dtype=np.float32)
         matrix = vstack(parts, format="csr")[np.argsort(order)]
+        bad = np.flatnonzero(~np.isfinite(matrix.data))
+        check_finite(self.name, len(np.unique(np.searchsorted(matrix.indptr, bad, side="right"))), len(texts))
         return _normalised(matrix) if self.model.similarity_fn_name == "cosine" else matrix
 
     @cached_property
     def _words(self) -> int:
         """Columns of the matrices; not every model's configuration has them."""
-        return int(self.model.encode_query(["a"], prompt="", show_progress_bar=False).shape[1])
+        with model_errors(f"model_specs/{self.name}.yaml: cannot encode"):
+            return int(self.model.encode_query(["a"], prompt="", show_progress_bar=False).shape[1])
 
     def _batch_size(self, texts: Sequence[str]) -> int:
         longest = max((len(text) for text in texts), default=0) // _CHARACTERS + 2
@@ -136,6 +142,7 @@ def open_sparse_scorer(
         domain,
         model.fingerprint,
         texts,
+        model.prompts["document"],
         lambda: model.encode(texts, "document", reporter, f"{name}: encoding {len(texts)} chunks"),
         lambda matrix: {
             "data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.array(matrix.shape),

@@ -1,4 +1,4 @@
-"""Vectors that were computed once: a file for each (encoder fingerprint, corpus)."""
+"""Vectors that were computed once: a file for each encoder, corpus, prompt and version of what is kept."""
 
 import io
 import time
@@ -6,20 +6,22 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.adapter import DerivedEncoder
-from benchmark.encoders.dense import Encoder, Role
+from benchmark.encoders.dense import Encoder, Role, check_finite, count_bad
 from benchmark.files import hash_json, write_bytes
 from benchmark.project import Domain
 from benchmark.records import Chunk
 
 T = TypeVar("T")
 Arrays = Mapping[str, NDArray[np.generic]]
+VERSION: Final = 2
+"""Of what is kept; to be raised where the same weights and prompts give other vectors than before."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def stored_arrays(
     domain: Domain,
     fingerprint: str,
     texts: Sequence[str],
+    prompt: str,
     encode: Callable[[], T],
     pack: Callable[[T], Arrays],
     unpack: Callable[[Arrays], T | None],
@@ -82,12 +85,13 @@ def stored_arrays(
         domain: In whose results they are kept.
         fingerprint: Of the encoder.
         texts: What they are made of.
+        prompt: What goes in front of them.
         encode: Makes them, where none are kept.
         pack: Their arrays, by name.
         unpack: The inverse; None where the arrays do not fit these texts.
         reporter: Told when a file is broken.
     """
-    path = _file(domain, fingerprint, texts, "document", ".npz")
+    path = _file(domain, fingerprint, texts, "document", prompt, ".npz")
     if path.is_file():
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -106,9 +110,14 @@ def stored_arrays(
     return Stored(made, seconds)
 
 
-def _file(domain: Domain, fingerprint: str, texts: Sequence[str], role: Role, ending: str) -> Path:
+def _file(domain: Domain, fingerprint: str, texts: Sequence[str], role: Role, prompt: str, ending: str) -> Path:
+    """The fingerprint stays the beginning of the name, by which the files of a model are found.
+
+    It covers a spec's prompts, not those that are read out of a model's own configuration, which another version of
+    this package or of the library may find where none were found before.
+    """
     word = "" if role == "document" else f"{role}-"
-    return domain.results / "vectors" / f"{fingerprint[:20]}-{word}{hash_json(list(texts))[:20]}{ending}"
+    return domain.results / "vectors" / f"{fingerprint[:20]}-{word}{hash_json([VERSION, prompt, *texts])[:20]}{ending}"
 
 
 def _vectors(
@@ -116,8 +125,12 @@ def _vectors(
 ) -> Stored[NDArray[np.float32]]:
     if isinstance(encoder, DerivedEncoder):
         base = _vectors(domain, encoder.base, texts, role, what, reporter)
-        return Stored(encoder.adapt(base.vectors, role), base.seconds)
-    path = _file(domain, encoder.fingerprint, texts, role, ".npy")
+        adapted = encoder.adapt(base.vectors, role)
+        check_finite(encoder.name, count_bad(adapted), len(texts))
+        return Stored(adapted, base.seconds)
+    # Not every encoder has prompts of its own: an API's are in its fingerprint.
+    prompt: str = getattr(encoder, "prompts", {}).get(role, "")
+    path = _file(domain, encoder.fingerprint, texts, role, prompt, ".npy")
     if path.is_file():
         try:
             vectors: NDArray[np.float32] = np.load(path, allow_pickle=False)
@@ -129,6 +142,7 @@ def _vectors(
     started = time.perf_counter()
     vectors = encoder.encode(texts, role, reporter, f"{encoder.name}: encoding {what}")
     seconds = time.perf_counter() - started
+    check_finite(encoder.name, count_bad(vectors), len(texts))
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
     write_bytes(path, buffer.getvalue())

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.console import Reporter
 from benchmark.device import device_name
+from benchmark.encoders.dense import model_errors
 from benchmark.encoders.retrieve import Retriever, open_retriever
 from benchmark.errors import BenchError, Problems
 from benchmark.evaluation.costs import measure_costs
@@ -60,8 +61,12 @@ class Evaluator:
         """Evaluate one spec on the given tasks.
 
         Raises:
-            BenchError: The spec or its weights cannot be had.
+            BenchError: The spec or its weights cannot be had, or the model fails in whatever way.
         """
+        with model_errors(f"model_specs/{name}.yaml: cannot be evaluated"):
+            return self._evaluate(name, kinds)
+
+    def _evaluate(self, name: str, kinds: Sequence[TaskKind]) -> list[Outcome]:
         fingerprint = model_fingerprint(self._project, name)
         opened: list[Retriever] = []
 

@@ -50,13 +50,15 @@ def add_model(project: Project, request: AddRequest, reporter: Reporter) -> Adde
     """
     request = replace(request, repository=_id(request.repository))
     found = describe(project, request, reporter)
-    name = _checked(request.name or _standing(project, found) or _NAME.sub("-", found.model.name).strip("-._+"))
+    # What is replaced is the file of the name that the user has in mind, never one that stands there under another.
+    standing = None if request.force else _standing(project, found)
+    name = _checked(request.name or standing or _NAME.sub("-", found.model.name).strip("-._+"))
     value = _spec(found, request)
     parse_spec(ModelSpec, value, f"model_specs/{name}.yaml")
     texts = {} if _stands(project, name, value, request.force) else {name: _text(found, value)}
     best = name
     if found.kind == "cross-encoder":
-        best, text = _pipeline(project, name, request, new=bool(texts))
+        best, text = _pipeline(project, name, request)
         texts |= {best: text} if text else {}
     written = []
     for spec, text in texts.items():
@@ -170,8 +172,10 @@ def _text(found: Described, value: Json) -> str:
     return spec_text(head, value, asked)
 
 
-def _pipeline(project: Project, reranker: str, request: AddRequest, *, new: bool) -> tuple[str, str | None]:
+def _pipeline(project: Project, reranker: str, request: AddRequest) -> tuple[str, str | None]:
     """Name and text of the spec that puts a reranker behind a first stage; no text where it stands already.
+
+    One that stands there stays as it is, also with `--force`, where only its reranker is replaced.
 
     Raises:
         BenchError: There is no first stage, or another file of this name stands there.
@@ -191,12 +195,12 @@ def _pipeline(project: Project, reranker: str, request: AddRequest, *, new: bool
         **({"compare": True} if request.compare else {}),
     }
     parse_spec(ModelSpec, value, f"model_specs/{name}.yaml")
-    if name in project.spec_names and not request.force:
+    if name in project.spec_names:
         spec = project.model_spec(name)
-        if (spec.retriever, spec.reranker) != (retriever, reranker):
-            raise BenchError(f"model_specs/{name}.yaml: is another model's; replace it with --force")
-        if not new:
+        if (spec.retriever, spec.reranker) == (retriever, reranker):
             return name, None
+        if not request.force:
+            raise BenchError(f"model_specs/{name}.yaml: is another model's; replace it with --force")
     head = [f"Written by `domainbench add {request.repository}`; yours to edit. A reranker is compared in a pipeline."]
     return name, spec_text(head, value)
 

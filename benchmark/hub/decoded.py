@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from benchmark.hub.parcel import Item
 
-_ESCAPE: Final = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([!-/:-@\[-`{-~bfnrt]))")
+"""Those of JSON, and a sign that Markdown or TeX would take for its own."""
 _SIGNS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _TEXTS: Final = frozenset({".json", ".jsonl", ".html", ".md", ".yaml", ".csv", ".tex", ".svg", ".txt"})
 _DEEPEST: Final = 3
@@ -18,7 +19,7 @@ _APART: Final = "\n\0\n"
 
 
 def decoded_lines(item: Item) -> Iterator[tuple[int, bytes]]:
-    r"""The lines of a text that hold escapes of JSON or of HTML, by number from 1, each time with one layer less.
+    r"""The lines of a text that hold escapes of JSON, Markdown or HTML, by number from 1, each time with one layer less.
 
     An escape can hide the border of a word: in `\nhf_...` the token is a part of the word `nhf_...`.
     """

@@ -78,7 +78,7 @@ class Described:
 
 
 def describe(project: Project, request: AddRequest, reporter: Reporter) -> Described:
-    """Ask the Hub, and mteb's registry where the model itself does not say all.
+    """Ask the Hub and mteb's registry, which may name training data that the card leaves out.
 
     Raises:
         BenchError: As `benchmark.hub.add.add_model`, but for files that stand there.
@@ -87,10 +87,8 @@ def describe(project: Project, request: AddRequest, reporter: Reporter) -> Descr
     kind, doubt = recognise(model, request.kind)
     allowed = _allowed(model, request)
     prompts = configured_prompts(model, kind)
-    entry = None
-    if not prompts.known or model.declared.datasets is None:
-        reporter.note("looking the model up in mteb's registry, which takes some seconds to load")
-        entry = registered(model.id)
+    reporter.note("looking the model up in mteb's registry, which takes some seconds to load")
+    entry = registered(model.id)
     training = TrainingData.of(model, entry)
     licence = model.declared.licence or (entry.licence if entry else None)
     found = Described(

@@ -39,6 +39,10 @@ def recognise(model: RemoteModel, wanted: Kind | None = None) -> Recognised:
     Raises:
         BenchError: It is none of the kinds, or another than the user says.
     """
+    if "adapter_config.json" in model.sizes:
+        # Whatever else is saved with it: the weights are another repository's, which no commit of this one pins.
+        base = model.json("adapter_config.json").get("base_model_name_or_path")
+        raise _none(model, f"low-rank updates (PEFT) of {base or 'another model'}, without that model")
     saved = Saved.read(model.folder)
     found = _by_modules(model, saved) if saved.modules else _by_architecture(model, saved, wanted)
     if wanted is not None and found.kind != wanted:
@@ -76,9 +80,6 @@ def _by_architecture(model: RemoteModel, saved: Saved, wanted: Kind | None) -> R
     ):  # fmt: skip
         if any(name.endswith(end) for name in names):
             raise _none(model, f"{what} ({', '.join(names)})")
-    if "adapter_config.json" in model.sizes:
-        base = model.json("adapter_config.json").get("base_model_name_or_path")
-        raise _none(model, f"low-rank updates (PEFT) of {base or 'another model'}, without that model")
     if not model.config:
         library = f"; the Hub says that {model.library} loads it" if model.library else ""
         raise _none(model, f"a repository with neither config.json nor modules.json{library}")

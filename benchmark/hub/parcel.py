@@ -75,7 +75,7 @@ class Parcel:
         left_out: What stays here.
         notes: What a person should know before sending it.
         owned: Patterns of paths that publishing takes care of: files of these places that are not among the items are
-            deleted in the repository, so that nothing of an older state stays. A star passes slashes.
+            deleted in the repository, so that nothing of an older state stays. A star stands for a part of one name.
     """
 
     kind: RepositoryKind
@@ -92,7 +92,11 @@ class Parcel:
 
     def owns(self, path: str) -> bool:
         """Whether a path of the repository is publishing's to delete."""
-        return any(fnmatchcase(path, pattern) for pattern in self.owned)
+        names = path.split("/")
+        return any(
+            len(parts := pattern.split("/")) == len(names) and all(map(fnmatchcase, names, parts))
+            for pattern in self.owned
+        )
 
 
 def files_of(folder: Path, root: Path) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """What goes where: results, the test set, a tuned model, the page as a Space; looked through, listed, sent."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
@@ -9,6 +9,7 @@ from typing import Final, Literal
 from benchmark.console import Reporter
 from benchmark.errors import Problems
 from benchmark.hub.parcel import Parcel, listed
+from benchmark.hub.private_places import private_places
 from benchmark.hub.publish_dataset import dataset_parcel
 from benchmark.hub.publish_model import model_parcel
 from benchmark.hub.publish_request import Request
@@ -20,6 +21,9 @@ from benchmark.project import Domain, Project
 What = Literal["results", "dataset", "model", "space"]
 _AT_MOST: Final = 20
 """Findings told before the rest is only counted."""
+_MEASURED: Final = frozenset({"results", "space"})
+"""What names each compared model by its folder or by its API's address."""
+_OUT: Final = "take it out of the file, or that model out of the comparison and make the leaderboard anew; "
 
 
 def publish(
@@ -47,7 +51,7 @@ def publish(
             parcel = _PACK[what](project, domain, request, scratch)
         for line in parcel.notes:
             reporter.note(line)
-        look_through(parcel, project)
+        look_through(parcel, project, private_places(project.root) if what in _MEASURED else {})
         for line in listed(parcel):
             say(line)
         if request.dry_run:
@@ -70,8 +74,13 @@ def _done(parcel: Parcel, pushed: Pushed) -> str:
     return f"commit {pushed.commit}: {pushed.written} files written, {same} unchanged{gone}"
 
 
-def look_through(parcel: Parcel, project: Project) -> None:
-    """See to it that no file holds a secret or a path of this machine.
+def look_through(parcel: Parcel, project: Project, places: Mapping[str, str]) -> None:
+    """See to it that no file holds a secret, a path of this machine, or an address of this network.
+
+    Args:
+        parcel: The files.
+        project: Whose specs name variables with secrets.
+        places: As `private_places` gives them.
 
     Raises:
         BenchError: One line for each finding, with file and line and without the secret.
@@ -82,10 +91,11 @@ def look_through(parcel: Parcel, project: Project) -> None:
     tables = [item for item in parcel.items if item.path.endswith(".parquet")]
     known = known_secrets(project.root)
     # A table holds documents' own words, which may speak of any path.
-    found = [*find_secrets(texts, known, paths), *find_secrets(tables, known)]
+    found = [*find_secrets(texts, known, paths, places), *find_secrets(tables, known)]
+    own = frozenset(places.values())
     with Problems() as problems:
         for finding in found[:_AT_MOST]:
-            problems.add(f"{finding}; nothing was sent")
+            problems.add(f"{finding}; {_OUT if finding.what in own else ''}nothing was sent")
         if len(found) > _AT_MOST:
             problems.add(f"{len(found) - _AT_MOST} more places like these; nothing was sent")
 

@@ -11,12 +11,25 @@ from benchmark.hub.dataset_card import CONFIGURATIONS, Counts, dataset_card, eva
 from benchmark.hub.parcel import Item, LeftOut, Parcel, files_of, unique, without_home
 from benchmark.hub.publish_request import Request
 from benchmark.project import Domain, Project
-from benchmark.provenance import MANIFEST
+from benchmark.provenance import MANIFEST, Outcome
 from benchmark.records import Chunk, TestSet, read_testset
 from benchmark.synthesis.card_header import Config, configs_of
 from benchmark.training.licences import caution
 
 SYNTHETIC: Final = "synthetic"
+_AGAIN: Final = "make it with: domainbench ingest"
+_TABLES: Final = (*(f"{name}/test-*-of-*.parquet" for name in CONFIGURATIONS), "eval.yaml")
+_SYNTHETIC: Final = tuple(
+    f"{SYNTHETIC}/{name}"
+    for name in (
+        *(f"{table}_{split}.parquet" for table in ("triplets", "ntuples", "pairs") for split in ("train", "dev")),
+        *("rag.parquet", "README.md", "examples.md", "picture.png"),
+    )
+)
+"""What a synthetic set's folder holds for others; it replaces the one before, where one is sent at all."""
+_NO_SYNTHETIC: Final = LeftOut(
+    "synthetic training data", "--synthetic sends them; tables that were sent before stay there, out of the card"
+)
 _BATCH: Final = 10_000
 _TEXT, _NUMBER, _FLAG = "string", "int32", "bool_"
 _COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -36,13 +49,11 @@ def dataset_parcel(project: Project, domain: Domain, request: Request, scratch: 
         scratch: An empty folder for the tables.
 
     Raises:
-        BenchError: There is no test set, no licence, or nobody said that documents may be sent.
+        BenchError: There is no test set, or one over other passages than those here; no licence, or nobody said that
+            documents may be sent.
     """
     licence = request.documents_licence(domain, "the test set")
-    manifests = [folder / MANIFEST for folder in (domain.chunks, domain.testset)]
-    missing = next((path.parent for path in manifests if not path.is_file()), None)
-    if missing is not None:
-        raise BenchError(f"{shown(missing)}: no test set; make it with: domainbench ingest")
+    _same_passages(domain)
     testset = read_testset(domain.testset)
     rows = {"corpus": _corpus(domain), "queries": _queries(testset), "qrels": _qrels(testset)}
     counted = {}
@@ -66,10 +77,27 @@ def dataset_parcel(project: Project, domain: Domain, request: Request, scratch: 
         (
             LeftOut("the documents' files", "the corpus holds their passages"),
             LeftOut("candidates of the reranking task", "with them mteb would rerank where it is asked to search"),
+            *(() if configs else (_NO_SYNTHETIC,)),
         ),
         tuple(line for line in (warning, _source_note(domain) if configs else None) if line),
-        owned=(*(f"{name}/*" for name in CONFIGURATIONS), f"{SYNTHETIC}/*", "eval.yaml"),
+        owned=(*_TABLES, *(_SYNTHETIC if configs else ())),
     )
+
+
+def _same_passages(domain: Domain) -> None:
+    """See to it that the judgements are about the passages that go with them.
+
+    Raises:
+        BenchError: One of the two is missing, or the passages were made anew and the test set was not.
+    """
+    manifests = {}
+    for folder in (domain.chunks, domain.testset):
+        if not (folder / MANIFEST).is_file():
+            raise BenchError(f"{shown(folder)}: no test set; {_AGAIN}")
+        manifests[folder] = read_json(folder / MANIFEST)
+    passages = Outcome(domain.chunks, True, manifests[domain.chunks]).outputs_hash
+    if manifests[domain.testset].get("inputs", {}).get("chunks") != passages:
+        raise BenchError(f"{shown(domain.testset)}: was made from other passages than {shown(domain.chunks)}; {_AGAIN}")
 
 
 def _corpus(domain: Domain) -> Iterator[Json]:

@@ -19,7 +19,7 @@ from benchmark.provenance import MANIFEST
 from benchmark.reporting.board import TASKS, Leaderboard
 from benchmark.reporting.systems import System
 from benchmark.specs import ModelSpec
-from benchmark.training.licences import caution
+from benchmark.training.licences import caution, hub_licence
 from benchmark.training.wording import FOLDER
 from benchmark.weights import ADAPTER_FILE, TRAINED_CHUNKS, model_fingerprint
 
@@ -29,6 +29,17 @@ _STAYS: Final = {
     TRAINED_CHUNKS: "names of the documents' passages; only this project's report needs them",
     _CARD: "",  # made anew
 }
+_OWNED: Final = (
+    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", ADAPTER_FILE),
+    *("config.json", "config_sentence_transformers.json", "sentence_bert_config.json", "modules.json"),
+    # Modules of sentence-transformers, and those within a router.
+    *(
+        f"{folder}/{name}"
+        for folder in ("[0-9]_*", "[0-9]_*/*_[0-9]_*")
+        for name in ("*config*.json", "model.safetensors")
+    ),
+)
+"""What training saves of a model; anything else in its repository is somebody else's."""
 _TYPES: Final = {"retrieval": "text-retrieval", "reranking": "text-ranking"}
 """Our tasks as the Hub calls them."""
 
@@ -92,7 +103,7 @@ def model_parcel(project: Project, domain: Domain, request: Request, scratch: Pa
             left_out.append(LeftOut(".eval_results/", why))
     return Parcel(
         "model", f"{request.model}, tuned on {domain.name}", unique(items), tuple(left_out), tuple(notes),
-        owned=("*.safetensors", "*.safetensors.index.json", "*config*.json", "modules.json", ".eval_results/*"),
+        owned=(*_OWNED, f".eval_results/{domain.task_name}{TASKS[0].capitalize()}.yaml"),
     )  # fmt: skip
 
 
@@ -224,7 +235,8 @@ def _card(project: Project, folder: Path, request: Request, measured: Measured |
     front: Json = yaml.safe_load(parts[1]) or {}
     body = _for_hub(parts[2], request.to)
     if request.licence is not None:
-        front["license"] = request.licence.strip().lower()
+        front.pop("license_name", None)
+        front |= hub_licence(request.licence)
     if measured is not None:
         from huggingface_hub.repocard_data import eval_results_to_model_index
 

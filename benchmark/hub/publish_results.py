@@ -27,9 +27,7 @@ _STRIPPED: Final = (
 )
 _WHAT: Final = "questions' texts, reference answers, passages and documents' names"
 _AGAIN: Final = "make it with: domainbench leaderboard"
-_NO_PASSAGES: Final = (
-    "they are your documents and your test set (--with-documents puts them in); ids, categories and scores of questions go"
-)
+_NO_PASSAGES: Final = "--with-documents puts them in; ids, categories and scores of questions go"
 
 
 def read_board(domain: Domain) -> Leaderboard:
@@ -76,7 +74,7 @@ def results_parcel(project: Project, domain: Domain, request: Request, scratch: 
     left_out.append(LeftOut("run.trec, manifests, vectors, journal", "they stay in the project"))
     return Parcel(
         "dataset", f"results of {domain.name}", unique(items), tuple(left_out),
-        owned=("leaderboard.*", "report.md", "plots/*", "results/*"),
+        owned=(*_PAGES, "leaderboard.html", "report.md", "plots/*.png", "results/local__*/*/*.json"),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import Any, Final, NoReturn
 
 from benchmark.downloads import endpoint
@@ -38,8 +39,9 @@ def in_words(where: str) -> Iterator[None]:
         yield
     except BenchError as error:
         raise BenchError(*(f"{where}: {line}" for line in error.problems)) from None
-    # A RuntimeError tells which file could not be uploaded, a ValueError what is wrong with a card or an answer.
-    except (HTTPError, InvalidURL, HFValidationError, OSError, RuntimeError, ValueError) as error:
+    # A RuntimeError tells which file could not be uploaded, a ValueError what is wrong with a card. The last ones are
+    # what the client makes of an answer that is no JSON, or of another form than the Hub's.
+    except (HTTPError, InvalidURL, HFValidationError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise BenchError(f"{where}: {one_line(clean(told(error)), 500)}") from None
 
 
@@ -49,8 +51,10 @@ def told(error: BaseException) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     chain = list(_chain(error))
+    if isinstance(error, JSONDecodeError | TypeError | KeyError):
+        return f"{endpoint()} does not answer as a Hub does; is HF_ENDPOINT a Hub's address?"
     if isinstance(error, ValueError) and not isinstance(error, (HFValidationError, HfHubHTTPError)):
-        return str(error)  # the client's own words on a card or an answer
+        return str(error)  # the client's own words on a card
     refusal = next((found for found in chain if isinstance(found, HfHubHTTPError)), None)
     if refusal is not None:
         return _refusal(refusal)
@@ -97,10 +101,11 @@ def _refusal(error: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """A message without a token in it, and without the signatures of addresses."""
+    """A message without a token in it, and without the queries of addresses, which may hold signatures and keys."""
     from huggingface_hub import get_token
 
     known = [value for value in (get_token(), os.environ.get("HF_TOKEN", "").strip()) if value]
     for value in known:
         text = text.replace(value, "***")
+    text = re.sub(r"(\w+://[^\s?\"'<>]*\?)[^\s\"'<>]+", r"\1***", text)
     return re.sub(r"\bhf_\w+|(?<=\?)X-Amz-\S+", "***", text)

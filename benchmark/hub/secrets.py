@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from benchmark.hub.decoded import decoded_lines, layers, rows
@@ -72,7 +73,12 @@ def known_secrets(root: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if len(value) >= _SHORTEST}
 
 
-def find_secrets(items: Iterable[Item], known: Mapping[str, str], paths: Iterable[Path] = ()) -> Iterator[Finding]:
+def find_secrets(
+    items: Iterable[Item],
+    known: Mapping[str, str],
+    paths: Iterable[Path] = (),
+    places: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Finding]:
     """Everything in the files that looks like a secret.
 
     Of tables the cells' own texts are looked through, of weights only the head, of everything else each byte; texts
@@ -82,9 +88,11 @@ def find_secrets(items: Iterable[Item], known: Mapping[str, str], paths: Iterabl
         items: The files.
         known: As `known_secrets` gives them.
         paths: Folders whose names must not appear either: they tell of this machine.
+        places: Value -> what it is, of other words that must not, as `private_places` gives them.
     """
     values = [(f"the value of {name}", value.encode()) for name, value in known.items()]
     values += [("a path of this machine", f"{path}/".encode()) for path in paths if len(str(path)) > 1]
+    values += [(what, place.encode()) for place, what in places.items()]
     for item in items:
         yield from dict.fromkeys(_in_item(item, values))
 

@@ -3,9 +3,9 @@ r"""`leaderboard.tex`: the headline as a table for a paper, to be read in with `
 from collections.abc import Iterator, Sequence
 
 from benchmark.escape import tex
-from benchmark.reporting.board import TASKS, Leaderboard
+from benchmark.reporting.board import FEW, TASKS, Leaderboard
 from benchmark.reporting.metrics import Metric
-from benchmark.reporting.render import number, p_value, signed
+from benchmark.reporting.render import MARK, group, number, p_value, signed
 
 HEAD = "% Needs \\usepackage{booktabs}; made by: domainbench leaderboard"
 
@@ -43,10 +43,12 @@ def _tables(board: Leaderboard) -> Iterator[str]:
         [tex(system.name), *(_score(board, TASKS[0], system.name, board.main, name) for name in names)]
         for system in board.ranked(TASKS[0])
     ]
-    head = ["Model", *(f"{name} (n = {n})" for name, n in board.categories.items())]
+    head = ["Model", *(group(name, n) for name, n in board.categories.items())]
     caption = (
         f"{board.title}: {board.main.label} by category of question. Bold: better than the baseline; italics: worse."
     )
+    if any(n < FEW for n in board.categories.values()):
+        caption += f" {MARK}: fewer than {FEW} questions: an example rather than a finding."
     yield table(head, rows, "l" + "r" * len(names), caption, f"tab:{board.domain}-categories")
 
 

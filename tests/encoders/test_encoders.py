@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 
@@ -68,6 +69,35 @@ def test_two_models_that_differ_in_anything_have_different_fingerprints(project)
     for other in ("h1", "h2", "h3", "h4", "bm25", "cut"):
         prints[other] = model_fingerprint(project, other)
     assert len(set(prints.values())) == len(prints)
+
+
+def test_what_other_tools_fetched_of_a_repository_changes_no_fingerprint(project, monkeypatch):
+    folder = project.root / "weights" / "copy"
+    shutil.copytree(project.root / "weights" / "tiny", folder)
+    monkeypatch.setattr("benchmark.weights.snapshot", lambda *_, **__: folder)
+    pinned = f"hub: org/name\nrevision: {'a' * 40}\npickled: true\n"
+    specs = {"remote": "hub: org/name\n", "pickled": pinned, "own": "path: weights/copy\n"}
+    for name, text in specs.items():
+        spec(project, name, text)
+
+    def prints():
+        return {name: model_fingerprint(project, name) for name in specs}
+
+    before = prints()
+    assert len(set(before.values())) == 1
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_bytes(b"x")
+    (folder / "tf_model.h5").write_bytes(b"x")
+    after = prints()
+    assert (after["remote"], after["pickled"]) == (before["remote"], before["pickled"])
+    assert after["own"] != before["own"]
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    last = prints()
+    assert last["remote"] == before["remote"]
+    assert last["pickled"] != before["pickled"]
+    (folder / "1_Dense").mkdir()
+    (folder / "1_Dense" / "model.safetensors").write_bytes(b"x")
+    assert model_fingerprint(project, "remote") != before["remote"]
 
 
 def test_vectors_are_kept_and_a_broken_file_is_made_again(project, monkeypatch):
@@ -205,3 +235,124 @@ def test_modernbert_with_its_prompts(project):
     encoder = DenseEncoder.load(project, "modern")
     assert encoder.encode(TEXTS, "query").shape == (5, 32)
     assert not np.allclose(encoder.encode(TEXTS, "query"), encoder.encode(TEXTS, "document"))
+
+
+def broken(values):
+    """A stand-in for what a library's method gives, with NaN in the first row of each call."""
+
+    def method(texts, **settings):
+        rows = np.array(values(len(texts)), dtype=np.float32)
+        rows[0] = np.nan
+        return rows
+
+    return method
+
+
+def test_vectors_that_are_no_numbers_are_refused_and_not_kept(project, monkeypatch):
+    domain = project.domain("village")
+    encoder = DenseEncoder.load(project, "tiny")
+    monkeypatch.setattr(encoder.model, "encode", broken(lambda n: np.ones((n, 32))))
+    with pytest.raises(BenchError) as error:
+        document_vectors(domain, encoder, CHUNKS)
+    assert "model_specs/tiny.yaml: gives values that are no numbers (NaN or infinite) for 1 of 5 texts" in str(
+        error.value
+    )
+    assert not (domain.results / "vectors").exists()
+    with pytest.raises(BenchError, match="1 of 5 texts"):
+        encoder.encode(TEXTS, "query")
+
+
+def test_an_adapter_that_gives_no_numbers_is_refused(project):
+    from benchmark.encoders.adapter import AdaptedEncoder, LinearMaps
+    from benchmark.encoders.scorers import DenseScorer
+
+    maps = LinearMaps(np.full((32, 32), np.nan, dtype=np.float32), np.full((32, 32), np.nan, dtype=np.float32))
+    encoder = AdaptedEncoder("adapted", "f" * 64, DenseEncoder.load(project, "tiny"), maps)
+    with pytest.raises(BenchError, match=r"adapted.yaml: gives values that are no numbers .* 5 of 5 texts"):
+        document_vectors(project.domain("village"), encoder, CHUNKS)
+    with pytest.raises(BenchError, match=r"adapted.yaml: gives values that are no numbers .* 5 of 5 texts"):
+        list(DenseScorer(encoder, ["a"], np.ones((1, 32), dtype=np.float32)).score_rows(TEXTS))
+
+
+def test_scores_of_a_reranker_that_are_no_numbers_are_refused(project, cross_encoder, monkeypatch):
+    from benchmark.console import SILENT
+    from benchmark.encoders.pairs import PairScorer
+
+    spec(project, "two", "retriever: tiny\nreranker: ce\ndepth: 3\n")
+    retriever = open_retriever(project, project.domain("village"), "two", CHUNKS)
+    monkeypatch.setattr(retriever.cross_encoder, "predict", broken(np.ones))
+    said = r"model_specs/ce.yaml: gives values that are no numbers .* for 1 of 3 pairs of query and passage"
+    with pytest.raises(BenchError, match=said):
+        retriever.run({"q": "rye"}, 5)
+    scorer = PairScorer(project, "ce", SILENT, "scoring")
+    monkeypatch.setattr(scorer._model, "predict", broken(np.ones))
+    with pytest.raises(BenchError, match=said):
+        scorer([("a", "b"), ("c", "d"), ("e", "f")])
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            AttributeError("no attribute 'all_tied_weights_keys'\nmore"),
+            "AttributeError: no attribute 'all_tied_weights",
+        ),
+        (IndexError("index out of range in self"), "IndexError: index out of range in self"),
+        (TypeError(), "TypeError"),
+        (BenchError("model_specs/x.yaml: known"), "model_specs/x.yaml: known"),
+    ],
+)
+def test_whatever_a_model_breaks_with_is_one_line(project, cross_encoder, monkeypatch, raised, told):
+    import sentence_transformers
+
+    def fail(*args, **settings):
+        raise raised
+
+    spec(project, "two", "retriever: bm25\nreranker: ce\n")
+    dense = open_retriever(project, project.domain("village"), "tiny", CHUNKS)
+    two = open_retriever(project, project.domain("village"), "two", CHUNKS)
+    monkeypatch.setattr(dense.scorer.encoder.model, "encode", fail)
+    monkeypatch.setattr(two.cross_encoder, "predict", fail)
+    for name, failing in (("tiny", dense), ("ce", two)):
+        with pytest.raises(BenchError) as error:
+            failing.run({"q": "rye"}, 5)
+        (line,) = error.value.problems
+        assert told in line and "more" not in line
+        assert line == told or line.startswith(f"model_specs/{name}.yaml: cannot ")
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", fail)
+    with pytest.raises(BenchError) as error:
+        DenseEncoder.load(project, "tiny")
+    (line,) = error.value.problems
+    assert told in line and (line == told or line.startswith("model_specs/tiny.yaml: cannot be loaded: "))
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_full_disk_and_an_interrupt_are_no_models_mistake(project, monkeypatch, raised):
+    import sentence_transformers
+
+    def fail(*args, **settings):
+        raise raised
+
+    encoder = DenseEncoder.load(project, "tiny")
+    monkeypatch.setattr(encoder.model, "encode", fail)
+    with pytest.raises(type(raised)):
+        encoder.encode(TEXTS, "query")
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", fail)
+    with pytest.raises(type(raised)):
+        DenseEncoder.load(project, "tiny")
+
+
+def test_vectors_of_other_prompts_or_of_another_version_are_not_taken(project, monkeypatch):
+    domain = project.domain("village")
+    encoder = DenseEncoder.load(project, "tiny")
+    first = document_vectors(domain, encoder, CHUNKS)
+    # As when the package learns to read the prompts of a model's configuration: the fingerprint stays.
+    encoder.prompts = {"query": "", "document": "passage: "}
+    second = document_vectors(domain, encoder, CHUNKS)
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(second, encoder.encode([chunk.full_text for chunk in CHUNKS], "document"))
+    monkeypatch.setattr("benchmark.encoders.store.VERSION", -1)
+    document_vectors(domain, encoder, CHUNKS)
+    names = [path.name for path in (domain.results / "vectors").iterdir()]
+    assert len(names) == 3
+    assert all(name.startswith(f"{encoder.fingerprint[:20]}-") for name in names)

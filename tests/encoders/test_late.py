@@ -146,6 +146,23 @@ def test_vectors_are_kept_and_a_broken_file_is_made_again(project, colbert, monk
         np.testing.assert_array_equal(np.stack(list(again.score_rows(QUERIES))), expected)
 
 
+def test_vectors_that_are_no_numbers_are_refused_and_not_kept(project, colbert, monkeypatch):
+    import torch
+
+    load = LateInteractionModel.load.__func__
+
+    def broken(cls, *args):
+        model = load(cls, *args)
+        with torch.no_grad():
+            model.model[1].linear.weight[3] = float("nan")
+        return model
+
+    monkeypatch.setattr(LateInteractionModel, "load", classmethod(broken))
+    with pytest.raises(BenchError, match=r"colbert.yaml: gives values that are no numbers .* of \d+ texts"):
+        open_scorer(project, project.domain("village"), "colbert", CHUNKS)
+    assert not (project.domain("village").results / "vectors").exists()
+
+
 def test_blocks_change_no_score(project, colbert, monkeypatch):
     queries = [f"{text} {i}" for i, text in enumerate(TEXTS)]
     expected = rows(project, "colbert", queries)

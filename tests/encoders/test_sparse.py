@@ -114,6 +114,43 @@ def test_vectors_are_kept_and_a_broken_file_is_made_again(project, splade, monke
         assert path.read_bytes() == whole
 
 
+def test_vectors_of_other_prompts_are_not_taken(project, splade):
+    domain = project.domain("village")
+    open_scorer(project, domain, "splade", CHUNKS)
+    model = SparseModel.load(project, "splade")
+    assert model.prompts["document"] == ""
+    kept = list((domain.results / "vectors").iterdir())
+    load = SparseModel.load.__func__
+
+    def prompted(cls, *args):
+        found = load(cls, *args)
+        found.prompts = {"query": "", "document": "passage: "}
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SparseModel, "load", classmethod(prompted))
+        assert open_scorer(project, domain, "splade", CHUNKS).footprint.seconds is not None
+    assert len(list((domain.results / "vectors").iterdir())) == len(kept) + 1
+
+
+def test_weights_that_are_no_numbers_are_refused_and_not_kept(project, splade, monkeypatch):
+    import torch
+
+    load = SparseModel.load.__func__
+
+    def broken(cls, *args):
+        model = load(cls, *args)
+        with torch.no_grad():
+            model.model[0].model.cls.predictions.bias[7] = float("nan")
+        return model
+
+    monkeypatch.setattr(SparseModel, "load", classmethod(broken))
+    said = rf"splade.yaml: gives values that are no numbers .* {len(CHUNKS)} of {len(CHUNKS)} texts"
+    with pytest.raises(BenchError, match=said):
+        open_scorer(project, project.domain("village"), "splade", CHUNKS)
+    assert not (project.domain("village").results / "vectors").exists()
+
+
 def test_many_queries_are_scored_in_blocks(project, splade, monkeypatch):
     queries = [f"{text} {i}" for i, text in enumerate(TEXTS)]
     expected = rows(project, "splade", queries)

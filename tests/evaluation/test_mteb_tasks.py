@@ -1,5 +1,6 @@
 """Domains as MTEB tasks: mteb's own evaluation of a plain model and ours must agree, and nothing is ever stale."""
 
+import errno
 import shutil
 
 import pytest
@@ -106,6 +107,44 @@ def test_a_failing_spec_does_not_lose_the_others(prepared):
     with pytest.raises(BenchError, match="weights/gone: no such folder"):
         evaluate_all(evaluator, ["gone", "bm25"], SILENT)
     assert (pipeline.domain.run("retrieval", "bm25") / "run.trec").is_file()
+
+
+@pytest.mark.parametrize(
+    "raised", [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), AttributeError("a"), IndexError("b")]
+)
+def test_a_spec_that_breaks_in_its_own_way_does_not_lose_the_others(prepared, monkeypatch, raised):
+    from benchmark.evaluation import evaluate
+
+    _, evaluator, pipeline = prepared
+    open_retriever = evaluate.open_retriever
+
+    class Broken:
+        def run(self, *_):
+            raise raised
+
+    monkeypatch.setattr(
+        evaluate, "open_retriever",
+        lambda project, domain, name, *more: Broken() if name == "tiny" else open_retriever(project, domain, name, *more),
+    )  # fmt: skip
+    with pytest.raises(BenchError) as error:
+        evaluate.evaluate_all(evaluator, ["tiny", "bm25"], SILENT)
+    (line,) = error.value.problems
+    first = str(raised).splitlines()[0]
+    assert line == f"model_specs/tiny.yaml: cannot be evaluated: {type(raised).__name__}: {first}"
+    assert (pipeline.domain.run("retrieval", "bm25") / "run.trec").is_file()
+    assert not (pipeline.domain.run("retrieval", "tiny") / "run.trec").exists()
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full"), OSError(errno.EROFS, "no")])
+def test_what_is_no_models_mistake_ends_the_evaluation(prepared, monkeypatch, raised):
+    from benchmark.evaluation import evaluate
+
+    def fail(*_):
+        raise raised
+
+    monkeypatch.setattr(evaluate, "open_retriever", fail)
+    with pytest.raises(type(raised)):
+        evaluate.evaluate_all(prepared[1], ["tiny", "bm25"], SILENT)
 
 
 def test_names_and_languages_that_mteb_refuses_are_told(project):

@@ -203,6 +203,22 @@ def test_declared_training_data_that_name_a_domain_are_a_warning(bench, server):
     assert "'NQ'" in add(project, "BAAI/bge-small-en-v1.5")[0].warnings[0]
 
 
+def test_the_registry_is_asked_for_training_data_that_the_card_leaves_out(bench, server):
+    folder = bench.root / "tasks" / "questions-of-nq"
+    folder.mkdir()
+    (folder / "domain.yaml").write_text(
+        f"title: Questions\nhub: {{repository: zeta-alpha-ai/NanoNQ, revision: {'a' * 40}}}\nreranking: {{base: tiny}}\n"
+    )
+    card = {"license": "mit", "language": ["en"], "datasets": ["org/something"]}
+    server.models[hub.BGE.id] = hub.encoder(
+        hub.BGE.id, hub.bert(), card=card, prompts={"query": "q: ", "document": "d: "}
+    )
+    added, spec, _, notes = add(type(bench)(bench.root), hub.BGE.id)
+    assert spec.prompts.query == "q: " and {"org/something", "NQ"} <= set(spec.provenance["training_data"])
+    assert len(added.warnings) == 1 and "'NQ'" in added.warnings[0]
+    assert any("mteb's registry, which takes some seconds" in line for line in notes.lines)
+
+
 def test_no_word_of_a_card_becomes_a_key_of_the_spec(bench, server):
     """YAML ends lines, and with them comments, at characters that look like nothing."""
     for sign in ("\u2028", "\x85", "\n"):
@@ -287,6 +303,12 @@ def test_what_the_library_itself_saves_is_recognised(bench, server, tiny_model, 
 )
 def test_what_is_no_embedding_model_is_refused_with_what_it_is(bench, server, repository, said):
     assert said in refused(bench, repository)
+
+
+def test_a_peft_adapter_with_modules_is_one(bench, server):
+    adapter = {"adapter_config.json": {"base_model_name_or_path": "org/base"}, "adapter_model.safetensors": hub.WEIGHTS}
+    server.models["org/lora-st"] = hub.encoder("org/lora-st", hub.bert(), extra=adapter)
+    assert "low-rank updates (PEFT) of org/base, without that model" in refused(bench, "org/lora-st")
 
 
 def test_a_kind_that_the_files_leave_open_can_be_said_and_no_other(bench, server):
@@ -394,6 +416,29 @@ def test_a_model_that_stands_there_under_another_name_is_not_added_twice(bench, 
     added, _, _, _ = add(bench, "org/silent_model")
     assert (added.name, added.written) == ("quiet", ())
     assert add(bench, "org/silent_model", name="twin")[0].written
+
+
+def test_force_replaces_the_file_of_its_name_and_no_other(bench, server):
+    add(bench, "org/silent_model", name="quiet")
+    quiet = bench.specs_folder / "quiet.yaml"
+    quiet.write_text(quiet.read_text() + "# my own words\n")
+    before = quiet.read_text()
+    added, *_ = add(bench, "org/silent_model", force=True)
+    assert [path.name for path in added.written] == ["silent_model.yaml"] and quiet.read_text() == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_pipeline_that_stands_there_stays_as_it_was_edited(bench, server, force):
+    add(bench, "org/finance-reranker")
+    pipeline, reranker = (bench.specs_folder / f"{name}finance-reranker.yaml" for name in ("tiny+", ""))
+    pipeline.write_text(re.sub("depth: .*", "depth: 7", pipeline.read_text()))
+    before = pipeline.read_text()
+    if not force:
+        reranker.unlink()
+    project = type(bench)(bench.root)
+    added, spec, _, _ = add(project, "org/finance-reranker", force=force)
+    assert [path.name for path in added.written] == ["finance-reranker.yaml"]
+    assert (pipeline.read_text(), spec.depth) == (before, 7)
 
 
 def test_a_name_that_no_spec_can_have_is_refused(bench, server):

@@ -170,6 +170,42 @@ def test_a_secret_in_a_passage_stops_the_data_set(desk, monkeypatch):
     assert not desk.hub.counts
 
 
+@pytest.mark.parametrize(("spec", "kind", "what"), [
+    ("path: /srv/models/mine\n", "bi-encoder /srv/models/mine", "the 'path' of "),
+    ("api: {base_url: http://llm_box.corp.example:8000/v1/, model: m}\n", "m at http://llm_box.corp.example:8000/v1",
+     "the base_url of "),
+])  # fmt: skip
+def test_folders_and_addresses_of_ones_own_do_not_go_with_the_results(desk, spec, kind, what):
+    (desk.project.specs_folder / "own.yaml").write_text(spec)
+    for name in ("leaderboard.json", "leaderboard.html"):
+        path = desk.results / name
+        path.write_text(re.sub('"kind": ?"bi-encoder[^"]*"', json.dumps({"kind": kind})[1:-1], path.read_text()))
+    for publishing, file in (("results", "leaderboard.json"), ("space", "leaderboard.html")):
+        lines = desk.refusal(publishing)
+        assert any(
+            re.search(rf"{file}:\d+: holds {what}\S*model_specs/own\.yaml; take it out of the file, or", line)
+            for line in lines
+        )
+        assert not any("srv" in line or "llm_box" in line for line in lines)
+    assert not desk.hub.counts
+
+
+def test_the_addresses_of_a_benchmark_files_language_models_are_known_and_public_ones_pass(desk):
+    endpoint = "{base_url: http://10.1.2.3:8000/v1, model: m}"
+    (desk.project.root / "other.yaml").write_text(f"generate: {{llm: [{{endpoint: {endpoint}}}]}}\n")
+    (desk.project.specs_folder / "all.yaml").write_text("api: {base_url: 'https://api.openai.com/v1', model: m}\n")
+    report = desk.results / "report.md"
+    before = report.read_text()
+    report.write_text(before + "\nm at http\\://10.1.2.3:8000/v1\n")
+    (line,) = desk.refusal("results")
+    assert (
+        f"report.md:{len(before.splitlines()) + 2}: holds the base_url of " in line
+        and "other.yaml; take it out" in line
+    )
+    report.write_text(before + "\nm at https://api.openai.com/v1\n")
+    assert "nobody was asked" in desk.publish("results", dry_run=True)[-2]
+
+
 def test_what_leads_out_of_the_project_is_refused(desk, tmp_path):
     elsewhere = tmp_path / "elsewhere.json"
     elsewhere.write_text("{}")
@@ -193,6 +229,45 @@ def test_names_are_looked_at_first(options, told):
         Request(**{"to": "a/b", **options})
 
 
+MINE = {
+    "results": ["leaderboard.old/x.csv", "leaderboard.xlsx", "plots/mine/a.png", "results/other__model/1/Task.json"],
+    "dataset": ["corpus/train.parquet", "queries/more/test-00000-of-00001.parquet", "synthetic/mine.parquet"],
+    "model": [
+        "onnx/config.json",
+        "onnx/model.safetensors",
+        "mine.safetensors",
+        "my_config.json",
+        ".eval_results/Other.yaml",
+    ],
+    "space": ["style.css", "old/index.html"],
+}
+OLD = {
+    "results": ["plots/gone.png", "results/local__gone/1/VillageRetrieval.json"],
+    "dataset": ["corpus/test-00001-of-00002.parquet", "synthetic/rag.parquet"],
+    "model": ["model-00001-of-00002.safetensors", "2_Dense/model.safetensors", "2_Router/query_9_Dense/config.json",
+              ".eval_results/VillageRetrieval.yaml"],
+    "space": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", KINDS)
+def test_what_somebody_else_put_there_stays_and_what_is_old_goes(desk, what):
+    kind, options = KINDS[what]
+    desk.publish(what, **options)
+    desk.hub.add(kind, "acme/set", dict.fromkeys((*MINE[what], *OLD[what]), b"{}"))
+    desk.publish(what, **options)
+    files = desk.files(kind)
+    assert not set(MINE[what]) - files.keys() and not set(OLD[what]) & files.keys()
+
+
+def test_synthetic_tables_stay_until_others_are_sent(desk):
+    desk.publish("dataset", with_documents=True, synthetic=True)
+    tables = {path: body for path, body in desk.files().items() if path.startswith("synthetic/")}
+    lines = desk.publish("dataset", with_documents=True)
+    assert tables and tables.items() <= desk.files().items()
+    assert any(line.startswith("left out: synthetic training data: --synthetic sends them") for line in lines)
+
+
 # --- results --------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +280,9 @@ def test_results_go_without_passages(desk):
     assert PASSAGE in (desk.results / "leaderboard.html").read_text()
     assert PASSAGE not in texts(files) and QUESTION not in files["report.md"].decode()
     assert "The questions and passages that stood here are left out" in files["report.md"].decode()
-    assert any("left out: questions' texts, reference answers, passages and documents' names, in" in line for line in lines)
+    assert any(
+        "left out: questions' texts, reference answers, passages and documents' names, in" in line for line in lines
+    )
     assert files["leaderboard.json"] == (desk.results / "leaderboard.json").read_bytes()
 
 
@@ -362,6 +439,16 @@ def test_mteb_reads_the_results_and_evaluates_the_data_set_as_a_task(desk, on_hu
     assert score == pytest.approx(means["tiny"], abs=1e-5)
 
 
+def test_passages_that_were_made_anew_do_not_go_with_the_old_judgements(desk):
+    path = desk.domain.chunks / "manifest.json"
+    manifest = read_json(path)
+    manifest["outputs"]["chunks.jsonl"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+    (line,) = desk.refusal("dataset", with_documents=True)
+    assert "testset: was made from other passages than " in line and line.endswith("make it with: domainbench ingest")
+    assert not desk.hub.counts
+
+
 def test_without_a_test_set_it_says_how_to_make_one(desk):
     shutil.rmtree(desk.domain.testset)
     (line,) = desk.refusal("dataset", with_documents=True)
@@ -393,6 +480,15 @@ def test_a_models_card_carries_what_the_leaderboard_measured(desk, tmp_path):
     (entry,) = parse_eval_result_entries(yaml.safe_load(files[".eval_results/VillageRetrieval.yaml"]))
     assert (entry.dataset_id, entry.task_id, entry.dataset_revision) == ("acme/village", "VillageRetrieval", "a" * 40)
     assert entry.value == pytest.approx(100 * means["retrieval", "ndcg@10"], abs=1e-3)
+
+
+def test_a_licence_is_written_as_the_hub_knows_it(desk):
+    card = desk.domain.model("tuned") / "README.md"
+    card.write_text(card.read_text().replace("license: apache-2.0\n", "license: other\nlicense_name: of-the-base\n", 1))
+    for licence, expected in (("CC-BY-4.0 ", ("cc-by-4.0", None)), ("My own terms", ("other", "my-own-terms"))):
+        desk.publish("model", model="tuned", licence=licence)
+        head = yaml.safe_load(desk.files("model")["README.md"].decode().split("---\n")[1])
+        assert (head["license"], head.get("license_name")) == expected
 
 
 def test_without_a_data_set_on_the_hub_its_name_is_the_domains(desk):

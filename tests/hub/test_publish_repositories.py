@@ -1,7 +1,9 @@
 """Pushing to a repository through the real client: made private, one commit, resumed, refused in a line."""
 
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
@@ -9,6 +11,7 @@ from huggingface_hub import constants
 from benchmark.console import Notes
 from benchmark.errors import BenchError
 from benchmark.hub.parcel import Item, Parcel
+from benchmark.hub.refusals import clean
 from benchmark.hub.repositories import Target
 
 CARD = "---\nlicense: mit\n---\n# A set\n"
@@ -220,6 +223,33 @@ def test_a_dead_address_is_told_at_once(reach, hub, waits):
     hub.close()
     line = refusal(Target("model", "acme/m", Notes()).push, parcel(kind="model"), "m", public=False)
     assert f"{address} cannot be reached" in line and not waits
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"<html></html>"])
+def test_an_address_that_is_no_hubs_is_told(reach, waits, answer):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_POST = do_GET  # noqa: N815 (the base class asks for this name)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = reach(SimpleNamespace(address=f"http://127.0.0.1:{server.server_port}"))
+        line = refusal(Target("model", "acme/m", Notes()).push, parcel(kind="model"), "m", public=False)
+        server.shutdown()
+    assert line == f"acme/m: {address} does not answer as a Hub does; is HF_ENDPOINT a Hub's address?"
+
+
+def test_queries_of_addresses_are_cut():
+    text = "no PUT https://host/a/b?sig=Zx81&se=1 (http://h:1/?token=abc) 'https://h/x?k=v' and why? since"
+    assert clean(text) == "no PUT https://host/a/b?*** (http://h:1/?*** 'https://h/x?***' and why? since"
 
 
 def test_offline_is_told(push, monkeypatch):

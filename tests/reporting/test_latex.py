@@ -2,6 +2,7 @@
 
 import re
 
+from benchmark.escape import tex
 from benchmark.reporting.latex import leaderboard_latex
 from benchmark.reporting.leaderboard import read_leaderboard
 
@@ -19,6 +20,22 @@ def test_every_model_its_figures_and_nothing_that_is_not_shown(made):
         assert row[-1] == ("baseline" if found is None else found.verdict)
         assert ("textbf" in row[1]) == (found is not None and found.verdict == "better")
         assert ("textit" in row[1]) == (found is not None and found.verdict == "worse")
+
+
+def test_small_categories_carry_the_mark_and_its_note(made):
+    from dataclasses import replace
+
+    board = read_leaderboard(made.domain)
+    text = leaderboard_latex(board)
+    assert r"Model & core (n = 70) & jargon (n = 65) & edge (n = 25 \dag{}) \\" in text
+    assert text.count(r"\dag{}: fewer than 30 questions: an example rather than a finding.}") == 1
+    large = replace(board, queries=tuple(question for question in board.queries if question.category != "edge"))
+    assert large.categories == {"core": 70, "jargon": 65}
+    assert r"\dag" not in leaderboard_latex(large)
+
+
+def test_a_double_quote_needs_no_font_encoding():
+    assert tex('a "b" †') == r"a ''b'' \dag{}"
 
 
 def test_hostile_names_stay_text(made, kit):

@@ -324,7 +324,9 @@ def test_without_passages_there_is_no_document_in_the_page(made, kit):
     assert found["withheld"] is True and set().union(*found["passages"]) == {"id"}
     assert {(row["text"], row["answer"]) for row in found["questions"]} == {("", "")}
     assert [row["id"] for row in found["passages"]][:2] == ["passage 1", "passage 2"]
-    assert [row["ranked"] for row in found["questions"]] == [row["ranked"] for row in data(text, "questions")["questions"]]
+    assert [row["ranked"] for row in found["questions"]] == [
+        row["ranked"] for row in data(text, "questions")["questions"]
+    ]
     assert page_without_passages(bare) == bare
     assert page_board(bare) == page_board(text)
 
