@@ -19,7 +19,7 @@ from benchmark.reporting.compact import dump_compact
 from benchmark.reporting.compare import with_statistics
 from benchmark.reporting.forgetting import overall
 from benchmark.reporting.general import METRIC, General, GeneralSet
-from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard, read_leaderboard
+from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard, read_leaderboard, write_page
 from benchmark.reporting.metrics import metrics_for
 from benchmark.reporting.pages import leaderboard_csv, leaderboard_markdown
 from benchmark.reporting.report import make_report
@@ -174,6 +174,7 @@ def wide(lab, kit):
 def make(lab) -> Leaderboard:
     board = make_leaderboard(lab.project, lab.domain, lab.benchmark, SILENT)
     make_report(lab.project, lab.domain, lab.benchmark, board, SILENT)
+    write_page(lab.project, lab.domain, lab.benchmark, board)
     return board
 
 

@@ -10,7 +10,7 @@ from benchmark import stats
 from benchmark.console import SILENT
 from benchmark.files import dump_yaml, write_text
 from benchmark.reporting.board import TASKS, Leaderboard
-from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard
+from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard, write_page
 from benchmark.reporting.report import make_report
 from benchmark.reporting.tuning import tuning_section
 
@@ -51,6 +51,7 @@ def test_the_choice_and_the_test_set_are_told_and_checked(lab, kit):
     write_spec(lab, kit.LEXICAL, run="other", base=kit.BASE, facts={"choice": choice("base", 0.0)})
     board = make(lab)
     make_report(lab.project, lab.domain, lab.benchmark, board, SILENT)
+    write_page(lab.project, lab.domain, lab.benchmark, board)
     text = (lab.domain.results / "leaderboard.md").read_text()
     section = text.split("## Tuning\n")[1].split("\n## ")[0]
     first, second = section.split("### `other`")
@@ -108,6 +109,7 @@ def test_a_model_is_judged_against_its_own_base(lab, kit):
     path = lab.domain.results / "leaderboard.json"
     assert Leaderboard.from_json(json.loads(path.read_text()), "here") == board
     make_report(lab.project, lab.domain, lab.benchmark, board, SILENT)
+    write_page(lab.project, lab.domain, lab.benchmark, board)
     check_leaderboard(lab.domain, lab.benchmark)
 
 
