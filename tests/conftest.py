@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -77,6 +78,12 @@ QUESTIONS = [
     ("q6", "Why is there vapour at the start of baking?", "edge", "bread.md", "so that the crust stays supple"),
     ("q7", "What happens if I turn up very late to a game?", "jargon", "chess.md", "an hour late forfeits"),
     ("q8", "When can I propose to split the point?", "edge", "chess.md", "only after making a move"),
+]  # fmt: skip
+
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 
 
@@ -189,3 +196,45 @@ def serve():
     yield start
     for server in servers:
         server.close()
+
+
+# --- pages in a real browser ---
+
+
+def _missing(what: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI is set")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for all tests."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        _missing("no chromium (Debian: apt-get install chromium; elsewhere name it in the variable CHROMIUM)")
+    if importlib.util.find_spec("playwright") is None:
+        _missing("no playwright (pip install playwright; it drives the chromium that is there)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A tab of its own for each test, wide and light; `page.said` has what went wrong in it, `page.asked` what it fetched."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
+    )
+    tab = context.new_page()
+    tab.set_default_timeout(10_000)
+    tab.said, tab.asked = [], []
+    tab.on("console", lambda message: tab.said.append(f"console: {message.text}"))
+    tab.on("pageerror", lambda error: tab.said.append(f"error: {error}"))
+    tab.on("dialog", lambda dialog: (tab.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    yield tab
+    context.close()

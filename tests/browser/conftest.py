@@ -1,58 +1,13 @@
-"""Pages in a real browser: Debian's Chromium, driven by playwright. Skipped where there is none, but not in CI."""
+"""A page of a domain with runs, for the browser of tests/conftest.py: skipped where there is none, but not in CI."""
 
 import importlib.util
 import json
-import os
-import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
-
-
-def _missing(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}, and CI is set")
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """One headless Chromium for all tests."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if path is None:
-        _missing("no chromium (Debian: apt-get install chromium; elsewhere name it in the variable CHROMIUM)")
-    if importlib.util.find_spec("playwright") is None:
-        _missing("no playwright (pip install playwright; it drives the chromium that is there)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser):
-    """A tab of its own for each test, wide and light; `page.said` has what went wrong in it, `page.asked` what it fetched."""
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
-    )
-    tab = context.new_page()
-    tab.set_default_timeout(10_000)
-    tab.said, tab.asked = [], []
-    tab.on("console", lambda message: tab.said.append(f"console: {message.text}"))
-    tab.on("pageerror", lambda error: tab.said.append(f"error: {error}"))
-    tab.on("dialog", lambda dialog: (tab.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    tab.on("request", lambda request: tab.asked.append(request.url))
-    yield tab
-    context.close()
 
 
 def _kit() -> ModuleType:

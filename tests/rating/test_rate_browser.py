@@ -18,10 +18,8 @@ def _module(path: Path):
     return module
 
 
-_BROWSER = _module(HERE.parent / "browser" / "conftest.py")
 CONTRAST = _module(HERE.parent / "browser" / "test_page.py").CONTRAST
 kit = _module(HERE / "conftest.py")
-browser, page = _BROWSER.browser, _BROWSER.page
 ALL = ("accuracy", "relevance", "completeness")
 
 
