@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from zipfile import is_zipfile
 
 from benchmark.console import Reporter, Update
 from benchmark.device import device_name, fast_bfloat16
@@ -167,11 +168,12 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def _complete(checkpoint: Path) -> bool:
-    """Whether it was written to its end: the trainer's state comes last."""
+    """Whether it was written to its end: the trainer's state comes last, but other processes write their own part."""
     try:
-        return isinstance(json.loads((checkpoint / "trainer_state.json").read_bytes()), dict)
+        state = json.loads((checkpoint / "trainer_state.json").read_bytes())
     except (OSError, ValueError):
         return False
+    return isinstance(state, dict) and all(map(is_zipfile, checkpoint.glob("rng_state*.pth")))
 
 
 @contextlib.contextmanager

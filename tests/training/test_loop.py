@@ -236,3 +236,17 @@ def test_after_training_the_model_calculates_exactly_again_and_its_cost_is_known
     plain = SentenceTransformer(str(tmp_path / "out"), device="cpu")
     np.testing.assert_array_equal(made.model.encode(["a 1", "b 2"]), plain.encode(["a 1", "b 2"]))
     assert peak_memory()["process"] > 100
+
+
+def test_a_checkpoint_with_a_torn_part_of_another_process_is_passed_over(tmp_path):
+    import torch
+
+    for step in (4, 8):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+        for rank in (0, 1):
+            torch.save({"python": rank}, tmp_path / f"checkpoint-{step}" / f"rng_state_{rank}.pth")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-8")
+    torn = tmp_path / "checkpoint-8" / "rng_state_1.pth"
+    torn.write_bytes(torn.read_bytes()[:100])
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
