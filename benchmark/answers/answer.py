@@ -17,7 +17,7 @@ from benchmark.answers.sampling import asked_questions
 from benchmark.console import SILENT, Reporter
 from benchmark.errors import BenchError
 from benchmark.files import Json, hash_file, hash_text, shown
-from benchmark.llm.asking import LLM_NO_EFFECT, Asker
+from benchmark.llm.asking import LLM_NO_EFFECT, Asker, run_asking_stage
 from benchmark.llm.estimate import estimate
 from benchmark.llm.journal import Asked as Came
 from benchmark.llm.journal import open_journal
@@ -25,7 +25,7 @@ from benchmark.llm.model import ChatRequest
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
-from benchmark.provenance import MANIFEST, Outcome, Stage, run_stage
+from benchmark.provenance import Outcome, Stage
 from benchmark.records import Chunk, read_chunks, read_testset
 from benchmark.specs import AnswersSpec, BenchmarkSpec
 
@@ -81,17 +81,9 @@ def answer(
     """
     work = Work(project, domain, benchmark, inputs, reporter)
     work.check()
-    if fresh:
-        # Without its manifest the stage is made again, even when this run is killed and started without `fresh`.
-        (domain.answers / MANIFEST).unlink(missing_ok=True)
-    with Asker(project, domain, reporter, fresh) as asker:
-        outcome = run_stage(
-            STAGE, domain.answers, inputs=work.hashes(), settings=work.settings(),
-            build=lambda folder: work.build(folder, asker), reporter=reporter, label=f"answer {domain.name}",
-        )  # fmt: skip
-        if not outcome.skipped:
-            asker.finish()
-    return outcome
+    asker = Asker(project, domain, reporter, fresh)
+    label = f"answer {domain.name}"
+    return run_asking_stage(STAGE, domain.answers, work, asker, reporter, label, fresh=fresh)
 
 
 def planned(

@@ -16,12 +16,12 @@ from benchmark.answers.prompt import read_prompts
 from benchmark.console import Reporter
 from benchmark.errors import BenchError
 from benchmark.files import Json, hash_file, hash_json, hash_text, read_json, shown, write_jsonl
-from benchmark.llm.asking import LLM_NO_EFFECT, Asker
+from benchmark.llm.asking import LLM_NO_EFFECT, Asker, run_asking_stage
 from benchmark.llm.journal import open_journal
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
-from benchmark.provenance import MANIFEST, Outcome, Stage, run_stage
+from benchmark.provenance import MANIFEST, Outcome, Stage
 from benchmark.records import Chunk, read_chunks
 from benchmark.specs import AnswersSpec, BenchmarkSpec, JudgeSpec, LLMSpec
 
@@ -63,17 +63,9 @@ def judge(
     work.check()
     for warning in work.warnings():
         reporter.note(f"judge {domain.name}: {warning}")
-    if fresh:
-        # Without its manifest the stage is made again, even when this run is killed and started without `fresh`.
-        (domain.judged / MANIFEST).unlink(missing_ok=True)
-    with Asker(project, domain, reporter, fresh) as asker:
-        outcome = run_stage(
-            STAGE, domain.judged, inputs=work.hashes(), settings=work.settings(),
-            build=lambda folder: work.build(folder, asker), reporter=reporter, label=f"judge {domain.name}",
-        )  # fmt: skip
-        if not outcome.skipped:
-            asker.finish()
-    return outcome
+    asker = Asker(project, domain, reporter, fresh)
+    label = f"judge {domain.name}"
+    return run_asking_stage(STAGE, domain.judged, work, asker, reporter, label, fresh=fresh)
 
 
 def planned_judge(project: Project, domain: Domain, benchmark: BenchmarkSpec, fresh: bool = False) -> list[str]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from benchmark.console import Reporter
 from benchmark.files import Json
@@ -13,6 +14,7 @@ from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
 from benchmark.llm.rounds import TOLERATED
 from benchmark.project import Domain, Project
+from benchmark.provenance import MANIFEST, Outcome, Stage, run_stage
 from benchmark.specs import LLMSpec
 
 LLM_NO_EFFECT: Final[Any] = {
@@ -98,3 +100,46 @@ class Asker:
         """The stage's output is in place: the next `fresh` asks anew."""
         for keys in self._renewed:
             self.journal.renewed(keys)
+
+
+class AskingWork(Protocol):
+    """A stage's work, part of which is to ask language models."""
+
+    def hashes(self) -> dict[str, str]:
+        """Its inputs, as `run_stage` takes them."""
+
+    def settings(self) -> Json:
+        """What decides its output."""
+
+    def build(self, folder: Path, asker: Asker) -> Json:
+        """Write the output; returns the facts."""
+
+
+def run_asking_stage(
+    stage: Stage, target: Path, work: AskingWork, asker: Asker, reporter: Reporter, label: str, *, fresh: bool
+) -> Outcome:
+    """`run_stage` for work that asks language models: `fresh` makes it again, until its output is in place.
+
+    Args:
+        stage: Which.
+        target: Its folder.
+        work: What it does.
+        asker: Opened with the same `fresh`; ended here.
+        reporter: Shows progress.
+        label: What to call it on the screen.
+        fresh: Ask anew.
+
+    Raises:
+        BenchError: As the work itself.
+    """
+    if fresh:
+        # Without its manifest the stage is made again, even when this run is killed and started without `fresh`.
+        (target / MANIFEST).unlink(missing_ok=True)
+    with asker:
+        outcome = run_stage(
+            stage, target, inputs=work.hashes(), settings=work.settings(),
+            build=lambda folder: work.build(folder, asker), reporter=reporter, label=label,
+        )  # fmt: skip
+        if not outcome.skipped:
+            asker.finish()
+    return outcome

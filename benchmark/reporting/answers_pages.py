@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from benchmark.escape import code, md
 from benchmark.reporting.answers_board import JUDGED, LABELS, Answers, Comparison, Mean, Preference
-from benchmark.reporting.render import BLANK, SIGNS, bold, interval, number, p_value, signed, table
+from benchmark.reporting.render import BLANK, SIGNS, bold, cannot_tell, interval, number, p_value, signed, table
 
 
 def answers_markdown(board: Answers) -> str:
@@ -95,7 +95,7 @@ def comparison_sentence(board: Answers, pipeline: str, metric: str) -> Markup:
     said = who + Markup(" is {} where it is {} with those of {} {}: {}.").format(
         number(after), number(before), code(board.baseline), figures, bold(row.verdict)
     )
-    return said + _cannot_tell(row) + _failures(row)
+    return said + cannot_tell(row) + _failures(row)
 
 
 def _both(board: Answers, pipeline: str, metric: str) -> tuple[float, float]:
@@ -105,17 +105,6 @@ def _both(board: Answers, pipeline: str, metric: str) -> tuple[float, float]:
     columns = [[question_score(cell) for cell in board.scores[metric][name]] for name in (board.baseline, pipeline)]
     rows = [(one, other) for one, other in zip(*columns, strict=True) if one is not None and other is not None]
     return sum(one for one, _ in rows) / len(rows), sum(other for _, other in rows) / len(rows)
-
-
-def _cannot_tell(row: Comparison) -> str:
-    if row.verdict != "not shown":
-        return ""
-    if row.detectable is None:
-        return " These questions cannot tell the two apart."
-    return (
-        f" This is no proof of equality: with these questions a true difference of about {number(row.detectable)} "
-        "or more would usually be found, a smaller one not."
-    )
 
 
 def _failures(row: Comparison) -> str:

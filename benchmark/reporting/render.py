@@ -1,6 +1,7 @@
 """Figures of the leaderboard in words and Markdown tables. Rounding happens here and nowhere else."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from markupsafe import Markup
 
@@ -8,6 +9,7 @@ from benchmark.escape import code, md
 from benchmark.reporting.board import FEW, TASKS, Comparison, Leaderboard
 from benchmark.reporting.general import GeneralRow
 from benchmark.reporting.metrics import MEASURES, Metric
+from benchmark.stats import Verdict
 
 MARK = "†"
 BLANK = ""
@@ -176,7 +178,19 @@ def figures_of(row: Comparison | GeneralRow) -> str:
     return f"({signed(row.difference)}{span}, n = {row.n}, corrected p = {p_value(row.corrected_p)})"
 
 
-def cannot_tell(row: Comparison) -> str:
+class Told(Protocol):
+    """A comparison, as far as it says what it could have shown."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """better, worse or not shown."""
+
+    @property
+    def detectable(self) -> float | None:
+        """The difference that it would usually find."""
+
+
+def cannot_tell(row: Told) -> str:
     """What a comparison that shows nothing could have shown; empty for one that does."""
     if row.verdict != "not shown":
         return ""

@@ -11,12 +11,12 @@ from benchmark.console import SILENT, Reporter
 from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.pairs import PairScorer
 from benchmark.files import Json, hash_file, hash_json, write_jsonl
-from benchmark.llm.asking import LLM_NO_EFFECT, Asker
+from benchmark.llm.asking import LLM_NO_EFFECT, Asker, run_asking_stage
 from benchmark.llm.journal import export_replay, open_journal
 from benchmark.llm.opening import open_llm
 from benchmark.llm.prompts import Prompts
 from benchmark.project import Domain, Project
-from benchmark.provenance import MANIFEST, Outcome, Stage, run_stage
+from benchmark.provenance import Outcome, Stage
 from benchmark.records import Chunk, TestSet, read_chunks, read_testset
 from benchmark.specs import GenerateSpec, LLMSpec
 from benchmark.synthesis.card import CardInput, write_card
@@ -88,17 +88,9 @@ def generate(
     """
     work = Work(project, domain, spec, seed, inputs, reporter)
     work.check()
-    if fresh and work.asks:
-        # Without its manifest the stage is made again, even when this run is killed and started without `fresh`.
-        (domain.synthetic / MANIFEST).unlink(missing_ok=True)
-    with Asker(project, domain, reporter, fresh, work.prompts) as asker:
-        outcome = run_stage(
-            STAGE, domain.synthetic, inputs=work.hashes(), settings=work.settings(),
-            build=lambda folder: work.build(folder, asker), reporter=reporter, label=f"generate {domain.name}",
-        )  # fmt: skip
-        if not outcome.skipped:
-            asker.finish()
-    return outcome
+    asker = Asker(project, domain, reporter, fresh, work.prompts)
+    label = f"generate {domain.name}"
+    return run_asking_stage(STAGE, domain.synthetic, work, asker, reporter, label, fresh=fresh and work.asks)
 
 
 def export_answers(project: Project, domain: Domain, spec: GenerateSpec, seed: int, inputs: Inputs) -> int:

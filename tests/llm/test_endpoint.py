@@ -553,11 +553,26 @@ def test_a_model_may_refuse_or_be_cut_off(serve):
 
 
 def test_as_many_as_allowed_are_under_way_and_wait_for_a_slow_caller(serve):
-    server = serve(delay=0.15)
+    released, gathered = threading.Event(), threading.Event()
+
+    def reply(body):
+        """The first is answered at once; the others when as many as allowed are under way together."""
+        if body["messages"][-1]["content"] != "q0" and not released.is_set():
+            if server.under_way >= 64:
+                gathered.set()
+            released.wait(60)
+        return "fine"
+
+    server = serve(reply)
     stream = model_at(server.url, concurrency=64).answers(requests(200))
     next(stream)
-    time.sleep(0.6)
-    assert len(server.bodies) == 65 and 48 <= server.at_once <= 64  # what is not fetched holds back what comes next
+    assert gathered.wait(60)
+    released.set()
+    until = time.monotonic() + 60
+    while server.under_way and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.3)  # what would be sent too much
+    assert len(server.bodies) == 65 and server.at_once == 64  # what is not fetched holds back what comes next
     assert len(list(stream)) == 199 and server.at_once <= 64
 
 
