@@ -8,8 +8,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from benchmark.project import Project
+
+# Nothing here depends on the speed of the machine.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
 

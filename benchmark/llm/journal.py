@@ -18,7 +18,7 @@ from benchmark.console import Reporter
 from benchmark.errors import BenchError
 from benchmark.files import Json, hash_json, read_jsonl, shown, write_jsonl
 from benchmark.llm.budget import NOTHING, BudgetMeter, Paid, Spent
-from benchmark.llm.model import Answer, ChatRequest, LanguageModel, usage_facts
+from benchmark.llm.model import Answer, ChatRequest, LanguageModel, short_identity, usage_facts
 from benchmark.llm.prompts import Prompts
 from benchmark.llm.rounds import TOLERATED, Rounds, kept_answers
 from benchmark.llm.spending import Spending
@@ -271,8 +271,9 @@ def ask(
     meter = BudgetMeter(budget, model.price, journal.spent(model.identity), journal.paid(model.identity))
     rounds = Rounds(model, journal, meter, prompts or Prompts())
     if missing:
+        label = f"{purpose or 'asking'} ({short_identity(model.identity)})"
         try:
-            with reporter.progress(total=len(missing), label=f"{purpose or 'asking'} ({model.identity})") as update:
+            with reporter.progress(total=len(missing), label=label) as update:
                 rounds.run(missing, update)
         finally:
             rounds.keep_rest()

@@ -3,12 +3,22 @@
 Whoever asks keeps each answer as it arrives (`benchmark.llm.journal`), so that nothing is paid for twice.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.files import Json, hash_json
 from benchmark.llm.forms import Form
+
+
+def short_identity(identity: str) -> str:
+    """A model's identity for people to read: the hash of its weights is cut.
+
+    >>> short_identity("local:models/small.gguf@" + 8 * "0123abcd")
+    'local:models/small.gguf@0123abcd0123'
+    """
+    return re.sub(r"@([0-9a-f]{12})[0-9a-f]{52}$", r"@\1", identity)
 
 
 class Message(NamedTuple):

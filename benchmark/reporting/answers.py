@@ -34,6 +34,11 @@ NAME: Final = "answers"
 STALE: Final = (
     "the judge's verdicts are about other answers than those that are kept, and are left out; run: domainbench judge"
 )
+UNASKED: Final = (
+    "the model that gave the answers follows no instructions: it was asked neither to cite nor to decline, so that is "
+    "not rated, and what it says shows that everything works, hardly which pipeline is better"
+)
+_NOT_ASKED: Final = frozenset({"citation_valid", "declined_rightly", "citation_precision", "citation_recall"})
 _ANEW: Final = "make it anew: domainbench judge"
 _AT_MOST: Final = 20
 
@@ -96,6 +101,9 @@ def _read(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporter: 
         notes += facts["warnings"]
         scores |= _judged(domain, questions, pipelines, repeats)
         pairs = _pairs(domain)
+    if not _instructed(domain):
+        notes.insert(0, UNASKED)
+        scores = {metric: columns for metric, columns in scores.items() if metric not in _NOT_ASKED}
     if not scores:
         raise BenchError(
             f"{shown(domain.answers)}: not one answer can be scored; see why they failed, and answer again"
@@ -113,6 +121,12 @@ def _read(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporter: 
         scores=scores,
         pairs=pairs,
     )
+
+
+def _instructed(domain: Domain) -> bool:
+    """Whether the answers came from a model that follows instructions, as far as their stage noted it."""
+    path = domain.answers / MANIFEST
+    return not path.is_file() or read_json(path)["facts"].get("style") != "begun"
 
 
 def _by_place(

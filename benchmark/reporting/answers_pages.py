@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from benchmark.escape import code, md
+from benchmark.llm.model import short_identity
 from benchmark.reporting.answers_board import JUDGED, LABELS, Answers, Comparison, Mean, Preference
 from benchmark.reporting.render import BLANK, SIGNS, bold, cannot_tell, interval, number, p_value, signed, table
 
@@ -45,13 +46,13 @@ def _bullets(lines: Sequence[Markup]) -> Markup:
 def _about(board: Answers) -> Markup:
     answerable = sum(asked.answerable for asked in board.questions)
     judged = (
-        Markup("Judged by {}, {}.").format(code(board.judge), _times(board.repeats))
+        Markup("Judged by {}, {}.").format(code(short_identity(board.judge)), _times(board.repeats))
         if board.judge is not None
         else Markup("No language model has judged them.")
     )
     return Markup("{} questions ({} answerable, {} not), answered by {} with the passages of each pipeline. {} "
                   "Baseline: {}. Seed {}.").format(
-        len(board.questions), answerable, len(board.questions) - answerable, code(board.generator), judged,
+        len(board.questions), answerable, len(board.questions) - answerable, code(short_identity(board.generator)), judged,
         code(board.baseline), board.settings.seed,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from benchmark.answer_records import ANSWERS, Answered, read_answers
 from benchmark.errors import BenchError
 from benchmark.escape import code, md
 from benchmark.files import Json, read_json
+from benchmark.llm.model import short_identity
 from benchmark.project import Domain
 from benchmark.reporting import render
 from benchmark.specs import BenchmarkSpec
@@ -152,8 +153,8 @@ def answers_section(figures: AnswerFigures, benchmark: BenchmarkSpec) -> dict[st
     return {
         "names": [figures.named(name) for name in figures.pipelines],
         "n": None if figures.n is None else f"{figures.n:g}",
-        "generator": figures.generator,
-        "judge": figures.judge,
+        "generator": short_identity(figures.generator or ""),
+        "judge": short_identity(figures.judge or ""),
         "top_k": spec.top_k if spec is not None else None,
         "warnings": figures.warnings,
         "overview": _overview(figures),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmark.answer_records import Answered, Asked, write_answers
 from benchmark.console import SILENT
 from benchmark.errors import BenchError
-from benchmark.reporting.answers import check_answers, make_answers, read_board
+from benchmark.reporting.answers import UNASKED, check_answers, make_answers, read_board
 from benchmark.reporting.answers_board import Answers, PairRow, Question, Settings
 from benchmark.reporting.answers_pages import answers_markdown, conclusions
 from benchmark.reporting.answers_statistics import sign_test, with_answer_statistics
@@ -241,6 +241,16 @@ def test_answers_that_failed_have_no_score_and_are_counted(project):
     assert found.mean("tiny", "declined_rightly").n_failed == 1
     assert found.comparison("tiny", "token_f1").left_out == 1
     assert "rouge_l" not in found.scores
+
+
+def test_what_a_model_was_not_asked_for_is_not_rated(project):
+    domain = plant(project, [row("q0", "bm25", 0.5), row("q0", "tiny", 1.0)], questions=1)
+    (domain.answers / "manifest.json").write_text(json.dumps({"facts": {"style": "instructed"}}))
+    assert "declined_rightly" in make_answers(project, domain, SPEC, SILENT).scores
+    (domain.answers / "manifest.json").write_text(json.dumps({"facts": {"style": "begun"}}))
+    found = make_answers(project, domain, SPEC, SILENT)
+    assert set(found.scores) == {"token_f1"} and found.warnings[0] == UNASKED
+    assert check_answers(domain, SPEC) == found and "neither to cite nor to decline" in answers_markdown(found)
 
 
 def test_mistakes_are_told_in_a_line(project):
