@@ -81,6 +81,18 @@ def snapshot(asked: Repository, patterns: Sequence[str], where: str, *, bars: bo
     return Path(folder)
 
 
+def cached(asked: Repository) -> Path | None:
+    """The folder with what was fetched of a repository before; None where nothing was. The Hub is not asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(asked.id, repo_type=asked.kind, revision=asked.revision, local_files_only=True)
+    except LocalEntryNotFoundError:
+        return None
+    return Path(folder)
+
+
 @contextmanager
 def hub_errors(asked: Repository | None, where: str = "") -> Iterator[None]:
     """Whatever huggingface_hub raises becomes one line.

@@ -214,7 +214,16 @@ class DenseEncoder:
         where = f"model_specs/{name}.yaml"
         if spec.adapter is not None:
             raise BenchError(f"{where}: is an adapter on {spec.base} and has no weights of its own; name that one")
+        if spec.quantize is not None:
+            raise BenchError(
+                f"{where}: quantises the vectors of {spec.base} and has no weights of its own; name that one"
+            )
         source = project.model_spec(spec.base) if spec.base else spec
+        if source.backend != "torch":
+            raise BenchError(
+                f"{where}: runs on {source.backend}, which cannot be tuned; name a spec of the same weights without "
+                "'backend'"
+            )
         if source.api is not None:
             raise BenchError(
                 f"{where}: its vectors come from an API, there are no weights to tune; train a linear adapter on it "

@@ -4,16 +4,16 @@ ColBERT: Khattab and Zaharia, SIGIR 2020; the models are sentence-transformers' 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
+from benchmark.encoders.arrays import Arrays, stored_arrays
 from benchmark.encoders.asymmetric import AsymmetricModel, Saved
 from benchmark.encoders.dense import Role, check_finite, count_bad
 from benchmark.encoders.scorers import Footprint
-from benchmark.encoders.store import Arrays, stored_arrays
 from benchmark.project import Domain, Project
 from benchmark.records import Chunk
 
@@ -158,6 +158,10 @@ class LateInteractionScorer:
         size = vectors.vectors.nbytes + vectors.offsets.nbytes
         self.footprint = Footprint(size / max(1, len(ids)), 0, vectors.vectors.shape[1], seconds)
 
+    def afresh(self) -> Self:
+        """The scorer itself: it keeps nothing of a query."""
+        return self
+
     def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
         """One row of scores for each query, as the model's own similarity has them."""
         encoded = self.encoder.encode(queries, "query")
@@ -187,9 +191,10 @@ def open_late_scorer(
 
     kept = stored_arrays(
         domain,
+        name,
         model.fingerprint,
         texts,
-        model.prompts["document"],
+        model.prompts,
         lambda: model.encode(texts, "document", reporter, f"{name}: encoding {len(texts)} chunks"),
         lambda made: made._asdict(),
         unpack,

@@ -2,32 +2,32 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
-from benchmark.encoders.adapter import open_encoder
+from benchmark.encoders.adapter import QuantizedEncoder, open_encoder
 from benchmark.encoders.asymmetric import is_asymmetric
+from benchmark.encoders.backends import open_reranker
 from benchmark.encoders.bm25 import BM25Index
-from benchmark.encoders.dense import open_cross_encoder
+from benchmark.encoders.fused import HYBRID_WEIGHTS, HybridScorer, fuse_reranked
 from benchmark.encoders.late import open_late_scorer
 from benchmark.encoders.pairs import logits
+from benchmark.encoders.rescored import open_quantized_scorer
 from benchmark.encoders.scorers import DenseScorer, Footprint, Scorer
+from benchmark.encoders.scores import kept_logits
+from benchmark.encoders.shelf import Shelf
 from benchmark.encoders.sparse import open_sparse_scorer
-from benchmark.encoders.store import stored_documents
+from benchmark.encoders.store import query_vectors, stored_documents
 from benchmark.errors import BenchError
 from benchmark.project import Domain, Project
 from benchmark.records import Chunk, Hit, Run
 from benchmark.runs import rank, rank_row
 from benchmark.specs import BM25Settings
-from benchmark.weights import model_folder
-
-# The dense side's weight in a hybrid, where the spec gives none (docs/LOG.md has the measurement).
-HYBRID_WEIGHTS = (0.6, 0.4)
-# How many hits of each side of a hybrid are pooled before their scores are normalised.
-HYBRID_POOL = 100
+from benchmark.weights import model_fingerprint
 
 Candidates = Mapping[str, Sequence[str]]
 
@@ -38,6 +38,9 @@ class Retriever(Protocol):
     def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
         """Rank the corpus, or only each query's candidates, and keep the best `depth`."""
 
+    def afresh(self) -> "Retriever":
+        """The same, silent and without anything that it knows of queries already: as slow as for a new question."""
+
 
 class BM25Scorer:
     """BM25 scores."""
@@ -47,84 +50,13 @@ class BM25Scorer:
         self.footprint = Footprint(index.posting_bytes / max(1, len(index.ids)), index.word_bytes, None, index.seconds)
         self._index = index
 
+    def afresh(self) -> Self:
+        """The scorer itself: it keeps nothing of a query."""
+        return self
+
     def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
         """One row of BM25 scores for each query."""
         return (self._index.scores(query) for query in queries)
-
-
-class ZScores:
-    """Rows of scores for the same chunks, brought onto one scale, so that any weights can be tried on them.
-
-    Args:
-        rows: One row of shape (n_chunks,) for each side, n_chunks at least 1.
-        pool: Positions of the chunks over which mean and deviation are taken; all by default.
-    """
-
-    def __init__(self, rows: Sequence[NDArray[np.float32]], pool: NDArray[np.int64] | None = None) -> None:
-        values = [(row if pool is None else row[pool]).astype(np.float64) for row in rows]
-        self._deviations = [side.std() for side in values]
-        self._centred = [row - side.mean() for row, side in zip(rows, values, strict=True)]
-
-    def fused(self, weights: Sequence[float]) -> NDArray[np.float32]:
-        """The weighted sum, shape (n_chunks,); a side that scores everything alike has no say."""
-        total = np.zeros(len(self._centred[0]), dtype=np.float64)
-        for centred, deviation, weight in zip(self._centred, self._deviations, weights, strict=True):
-            if deviation > 0:
-                total += weight * centred / deviation
-        return total.astype(np.float32)
-
-
-class HybridScorer:
-    """Two scorers, z-normalised over the pool of both sides' best hits and added with weights.
-
-    Chunks outside the pool keep their order by the same formula, since both sides score every chunk.
-
-    Attributes:
-        sides: Both scorers.
-    """
-
-    def __init__(self, sides: Sequence[Scorer], weights: Sequence[float]) -> None:
-        self.ids = sides[0].ids
-        self.sides = sides
-        self._weights = weights
-
-    @property
-    def footprint(self) -> Footprint:
-        """Of both sides together."""
-        found = [side.footprint for side in self.sides]
-        dimensions = [one.dimensions for one in found if one.dimensions is not None]
-        seconds = [one.seconds for one in found if one.seconds is not None]
-        return Footprint(
-            sum(one.bytes_per_chunk for one in found),
-            sum(one.fixed_bytes for one in found),
-            dimensions[0] if len(dimensions) == 1 else None,
-            sum(seconds) if len(seconds) == len(found) else None,
-        )
-
-    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """One row of fused scores for each query."""
-        for rows in zip(*(side.score_rows(queries) for side in self.sides), strict=True):
-            yield fuse_rows(rows, self._weights)
-
-
-def hybrid_scores(rows: Sequence[NDArray[np.float32]]) -> ZScores:
-    """Both sides of a hybrid on one scale: mean and deviation are over the union of each side's best hits.
-
-    Args:
-        rows: One row of shape (n_chunks,) for each side.
-    """
-    depth = min(HYBRID_POOL, len(rows[0]))
-    return ZScores(rows, np.unique(np.concatenate([np.argpartition(-row, depth - 1)[:depth] for row in rows])))
-
-
-def fuse_rows(rows: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
-    """Weighted sum of z-normalised scores; see `hybrid_scores`.
-
-    Args:
-        rows: One row of shape (n_chunks,) for each side.
-        weights: One weight for each side.
-    """
-    return hybrid_scores(rows).fused(weights)
 
 
 class ScoreRetriever:
@@ -134,16 +66,33 @@ class ScoreRetriever:
         self.scorer = scorer
         self._position = {chunk: i for i, chunk in enumerate(scorer.ids)}
 
+    def afresh(self) -> Self:
+        """The same retriever, which encodes every query."""
+        other = copy.copy(self)
+        other.scorer = self.scorer.afresh()
+        return other
+
     def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
         """Rank the corpus, or only each query's candidates, and keep the best `depth`."""
-        run: Run = {}
-        for query, row in zip(queries, self.scorer.score_rows(list(queries.values())), strict=True):
-            if candidates is None:
-                run[query] = rank_row(row, self.scorer.ids, depth)
-            else:
-                scores = {chunk: float(row[self._position[chunk]]) for chunk in candidates[query]}
-                run[query] = rank(scores, depth)
-        return run
+        texts, scorer = list(queries.values()), self.scorer
+        if candidates is not None:
+            return self._run_candidates(queries, depth, candidates)
+        if isinstance(scorer, DenseScorer):
+            return dict(zip(queries, scorer.best(texts, depth), strict=True))
+        rows = zip(queries, scorer.score_rows(texts), strict=True)
+        return {query: rank_row(row, scorer.ids, depth) for query, row in rows}
+
+    def _run_candidates(self, queries: Mapping[str, str], depth: int, candidates: Candidates) -> Run:
+        texts, scorer = list(queries.values()), self.scorer
+        wanted = [np.array([self._position[chunk] for chunk in candidates[query]], dtype=np.int64) for query in queries]
+        if isinstance(scorer, DenseScorer):
+            rows = scorer.score_some(texts, wanted)
+        else:
+            rows = (row[numbers] for row, numbers in zip(scorer.score_rows(texts), wanted, strict=True))
+        return {
+            query: rank(dict(zip(candidates[query], row.tolist(), strict=True)), depth)
+            for query, row in zip(queries, rows, strict=True)
+        }
 
 
 class RerankRetriever:
@@ -159,6 +108,7 @@ class RerankRetriever:
         weights: Of the first stage's scores and of the reranker's, both z-normalised over a query's candidates, in
             the sum that ranks them; without them the reranker's scores alone do.
         name: The cross-encoder's spec, for messages.
+        shelf: What is kept of the cross-encoder; without it every pair is scored once by this retriever.
     """
 
     def __init__(
@@ -171,6 +121,7 @@ class RerankRetriever:
         label: str = "",
         weights: Sequence[float] | None = None,
         name: str = "",
+        shelf: Shelf | None = None,
     ) -> None:
         self.first = first
         self.cross_encoder = cross_encoder
@@ -180,14 +131,15 @@ class RerankRetriever:
         self._label = label
         self._weights = weights
         self._name = name
+        self._shelf = shelf
         # Scores of (query text, chunk id): a second task asks for many of the first one's pairs again.
         self._known: dict[tuple[str, str], float] = {}
 
     def afresh(self) -> Self:
         """The same pipeline, silent and without the scores that it knows already: as slow as for a new question."""
         other = copy.copy(self)
-        other.first = self.first.afresh() if isinstance(self.first, RerankRetriever) else self.first
-        other._known, other._reporter, other._label = {}, SILENT, ""
+        other.first = self.first.afresh()
+        other._known, other._shelf, other._reporter, other._label = {}, None, SILENT, ""
         return other
 
     def run(self, queries: Mapping[str, str], depth: int, candidates: Candidates | None = None) -> Run:
@@ -217,24 +169,12 @@ class RerankRetriever:
             return
         new = sorted(pair for pair in set(pairs) if pair not in self._known)
         texts = [(query, self._texts[chunk]) for query, chunk in new]
-        scores = logits(self.cross_encoder, texts, self._reporter, self._label, self._name).tolist()
-        self._known.update(zip(new, scores, strict=True))
-
-
-def fuse_reranked(first: Sequence[float], reranked: Sequence[float], weights: Sequence[float]) -> NDArray[np.float32]:
-    """Weighted sum of a first stage's and a reranker's scores of one query's candidates, both z-normalised over them.
-
-    Args:
-        first: The first stage's scores, shape (n_candidates,).
-        reranked: The reranker's.
-        weights: Of the two.
-
-    >>> fuse_reranked([3.0, 2.0, 1.0], [10.0, 30.0, 20.0], [0.0, 1.0]).argsort().tolist()
-    [0, 2, 1]
-    """
-    if not len(first):
-        return np.zeros(0, dtype=np.float32)
-    return ZScores([np.asarray(row, dtype=np.float32) for row in (first, reranked)]).fused(weights)
+        if self._shelf is None:
+            scores = logits(self.cross_encoder, texts, self._reporter, self._label, self._name)
+        else:
+            ask = partial(logits, self.cross_encoder, reporter=SILENT, name=self._name)
+            scores = kept_logits(self._shelf, self._name, texts, ask, self._reporter, self._label)
+        self._known.update(zip(new, scores.tolist(), strict=True))
 
 
 def open_retriever(
@@ -253,12 +193,12 @@ def open_retriever(
         raise BenchError(
             f"model_specs/{name}.yaml: reranker: {spec.reranker} is no cross-encoder (kind: cross-encoder)"
         )
-    folder = model_folder(project, spec.reranker, reranker)
-    model = open_cross_encoder(folder, reranker, f"model_specs/{spec.reranker}.yaml")
+    model = open_reranker(project, spec.reranker)
     first = open_retriever(project, domain, spec.retriever, chunks, reporter)
     texts = {chunk.id: chunk.full_text for chunk in chunks}
     label = f"{name}: reranking"
-    return RerankRetriever(first, model, texts, spec.depth, reporter, label, spec.weights, spec.reranker)
+    shelf = Shelf.of(project, model_fingerprint(project, spec.reranker))
+    return RerankRetriever(first, model, texts, spec.depth, reporter, label, spec.weights, spec.reranker, shelf)
 
 
 def open_scorer(
@@ -281,8 +221,10 @@ def open_scorer(
         opened = open_sparse_scorer if spec.kind == "sparse" else open_late_scorer
         return opened(project, domain, name, chunks, reporter)
     encoder = open_encoder(project, name)
-    kept = stored_documents(domain, encoder, chunks, reporter)
-    return DenseScorer(encoder, [chunk.id for chunk in chunks], kept.vectors, kept.seconds)
+    if isinstance(encoder, QuantizedEncoder):
+        return open_quantized_scorer(domain, encoder, chunks, reporter)
+    vectors = stored_documents(domain, encoder, chunks, reporter)
+    return DenseScorer(encoder, [chunk.id for chunk in chunks], vectors, partial(query_vectors, domain, encoder))
 
 
 def bm25_index(chunks: Sequence[Chunk], settings: BM25Settings) -> BM25Index:

@@ -5,16 +5,16 @@ SPLADE: Formal, Piwowarski and Clinchant, SIGIR 2021; the models are sentence-tr
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
+from benchmark.encoders.arrays import Arrays, stored_arrays
 from benchmark.encoders.asymmetric import AsymmetricModel, Saved
 from benchmark.encoders.dense import Role, check_finite, model_errors
 from benchmark.encoders.scorers import Footprint
-from benchmark.encoders.store import Arrays, stored_arrays
 from benchmark.project import Domain, Project
 from benchmark.records import Chunk
 
@@ -114,6 +114,10 @@ class SparseScorer:
         # A list of chunks for each word: only those of the query's words are read.
         self._postings = vectors.T.tocsr()
 
+    def afresh(self) -> Self:
+        """The scorer itself: it keeps nothing of a query."""
+        return self
+
     def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
         """One row of products for each query; 0 where a chunk has none of its words."""
         encoded = self.encoder.encode(queries, "query")
@@ -140,9 +144,10 @@ def open_sparse_scorer(
 
     kept = stored_arrays(
         domain,
+        name,
         model.fingerprint,
         texts,
-        model.prompts["document"],
+        model.prompts,
         lambda: model.encode(texts, "document", reporter, f"{name}: encoding {len(texts)} chunks"),
         lambda matrix: {
             "data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.array(matrix.shape),

@@ -10,6 +10,7 @@ from typing import Any, Final
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.pairs import PairScorer
+from benchmark.encoders.store import KeptEncoder
 from benchmark.files import Json, hash_file, hash_json, write_jsonl
 from benchmark.llm.asking import LLM_NO_EFFECT, Asker, run_asking_stage
 from benchmark.llm.journal import export_replay, open_journal
@@ -247,7 +248,8 @@ class Work:
         drafts, unread = self._drafts(asker, corpus)
         language = self._language if self._language.known else None
         tools = Tools(self._project, asker, self.prompts, language)
-        filtered = run_filters(drafts, corpus, encoder, self._spec, self._test_questions, tools, self._reporter)
+        kept = KeptEncoder(self._domain, encoder)
+        filtered = run_filters(drafts, corpus, kept, self._spec, self._test_questions, tools, self._reporter)
         mined = self._mine(corpus, filtered, split, asker)
         scores = self._scores(corpus, filtered, mined, asker)
         rag = rag_rows(self.chunks, filtered.kept, mined, self._spec, asker, self.prompts)

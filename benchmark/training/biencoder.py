@@ -17,7 +17,7 @@ from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.asymmetric import check_has_vectors
 from benchmark.encoders.dense import DenseEncoder
 from benchmark.errors import BenchError
-from benchmark.files import Json, write_bytes
+from benchmark.files import Json, hash_json, write_bytes
 from benchmark.project import Domain, Project
 from benchmark.specs import BiEncoderRun
 from benchmark.training.batches import GroupedBatches, RowShapes, sampler
@@ -114,7 +114,9 @@ def open_base(project: Project, run: BiEncoderRun) -> DenseEncoder:
             "have); train on the model below it"
         )
     # Steps of a usual learning rate are too small for weights in half precision.
-    base.model.float()
+    if any(weights.is_floating_point() and weights.itemsize < 4 for weights in base.model.parameters()):
+        base.model.float()
+        base.fingerprint = hash_json([base.fingerprint, "float32"])  # its vectors are others
     return base
 
 

@@ -8,9 +8,6 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmark.console import SILENT
 from benchmark.encoders.asymmetric import check_has_vectors
 from benchmark.encoders.dense import open_cross_encoder
@@ -85,7 +82,7 @@ def train_cross_encoder(job: Job[CrossEncoderRun], work: Path, target: Path) -> 
         model = _open_base(job)
         trained = _train(job, model, data, work)
         _save(job, model, data.rows, target)
-        after = candidates.reranked(_final_scores(job, model, candidates, target))
+        after = candidates.reranked(kept_scores(job, target, candidates, lambda: model))
         reporter.note(f"{run.name}: development nDCG@10 {mean:.4f} -> {after.means()['ndcg@10']:.4f}")
         development = {**candidates.facts, "before": before.means(), "after": after.means()}
         facts = {"pairs": len(data.rows), **data.facts, **trained, "development": development}
@@ -175,12 +172,6 @@ def _save(job: Job[CrossEncoderRun], model: Any, rows: Any, target: Path) -> Non
     logits(model, [("", "")], SILENT)
     model.save_pretrained(str(target), create_model_card=False, safe_serialization=True)
     write_trained(job.domain, rows, target)
-
-
-def _final_scores(job: Job[CrossEncoderRun], model: Any, candidates: Candidates, target: Path) -> NDArray[np.float32]:
-    length = job.project.model_spec(job.run.base).max_length
-    label = f"{job.run.name}: scoring development"
-    return kept_scores(job.domain, target, length, candidates, lambda pairs: logits(model, pairs, job.reporter, label))
 
 
 def _looks(job: Job[CrossEncoderRun], model: Any, data: _Data, work: Path, steps: int) -> Looks | None:

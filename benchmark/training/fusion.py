@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from benchmark.encoders.dense import open_cross_encoder
-from benchmark.encoders.pairs import logits
-from benchmark.encoders.retrieve import hybrid_scores, open_scorer
+from benchmark.encoders.fused import hybrid_scores
+from benchmark.encoders.retrieve import open_scorer
 from benchmark.files import Json, dump_json, write_text
 from benchmark.provenance import Outcome, Stage, run_stage
 from benchmark.runs import rank_row
@@ -112,11 +112,10 @@ def _fuse(job: Job[CrossEncoderRun], tuned: Outcome, target: Path) -> Json:
     first = open_first_stage(job, material)
     candidates = development_candidates(material, first, run.depth, job.seed)
 
-    def score(pairs: list[tuple[str, str]]) -> Any:
-        model = open_cross_encoder(tuned.folder, base, f"model_specs/{run.name}.yaml")
-        return logits(model, pairs, job.reporter, f"{run.name}: scoring development")
+    def open_model() -> Any:
+        return open_cross_encoder(tuned.folder, base, f"model_specs/{run.name}.yaml")
 
-    scores = kept_scores(job.domain, tuned.folder, base.max_length, candidates, score)
+    scores = kept_scores(job, tuned.folder, candidates, open_model)
     table = {weight: candidates.fused(scores, _weights(weight)).means()["ndcg@10"] for weight in GRID}
     told = tuned.folder / TRAINED_CHUNKS
     if told.is_file():

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmark.console import Reporter
 from benchmark.device import device_name
 from benchmark.encoders.dense import DenseEncoder
+from benchmark.encoders.store import keep
 from benchmark.errors import BenchError
 from benchmark.files import Json
 from benchmark.provenance import Outcome, Stage, run_stage
@@ -33,7 +34,7 @@ from benchmark.training.job import Job
 from benchmark.training.loop import limits_told
 from benchmark.training.material import Material, drawn, judged, kinds_of, read_material
 from benchmark.training.ranks import Judged, Quality, best_hits, quality
-from benchmark.weights import TRAINED_CHUNKS, model_fingerprint
+from benchmark.weights import TRAINED_CHUNKS, folder_fingerprint, model_fingerprint
 
 STAGE: Final = Stage("mix", 1)
 MOST_PASSAGES: Final = 1500
@@ -103,9 +104,11 @@ def _build(job: Job[BiEncoderRun], tuned: Outcome, target: Path) -> Json:
     ground = Ground.of(material, before, after, job.seed)
     reporter.note(f"{run.name}: base, mixtures and tuned model are judged on {ground.told}")
     scores = {0.0: ground.known(before), 1.0: ground.known(after)}
+    encoded: dict[float, Encoded] = {}
     for share in sorted(run.mix):
         model.model.load_state_dict(mixed_weights(theirs, ours, share))
-        scores[share] = ground.encoded(model, reporter, f"{run.name}: share {share:g}")
+        encoded[share] = ground.encoded(model, reporter, f"{run.name}: share {share:g}")
+        scores[share] = ground.quality(encoded[share])
     choice = ground.choice(scores, job.seed)
     reporter.note(f"{run.name}: {choice.word}: {choice.why}")
 
@@ -113,6 +116,11 @@ def _build(job: Job[BiEncoderRun], tuned: Outcome, target: Path) -> Json:
     share = choice.share if choice.share in run.mix else max(sorted(run.mix), key=lambda share: choice.scores[share])
     model.model.load_state_dict(mixed_weights(theirs, ours, share))
     _save(model, tuned.folder, target)
+    if len(ground.passages) == len(material.chunks):
+        spec = weights_spec(job, target)
+        saved = DenseEncoder(f"{run.name}-mixed", folder_fingerprint(spec, target), model.model, model.prompts)
+        # So that the evaluation need not encode them once more.
+        keep(job.domain, saved, "document", [chunk.full_text for chunk in material.chunks], encoded[share].documents)
     counted = ground.material.counted
     means = {kept: found.means(counted) for kept, found in scores.items()}
     facts = {
@@ -195,6 +203,13 @@ def mean_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
     return float((left * right).sum(axis=1).mean())
 
 
+class Encoded(NamedTuple):
+    """Unit vectors of queries and of passages, shape (n_texts, n_dimensions) each."""
+
+    queries: NDArray[np.float32]
+    documents: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Ground:
     """Queries and passages that all candidates are judged on.
@@ -232,22 +247,22 @@ class Ground:
 
     def known(self, found: Judged) -> Quality:
         """How good a model is whose vectors of everything are known."""
-        return self._quality(found.queries[self.rows], found.documents[self.passages])
+        return self.quality(Encoded(found.queries[self.rows], found.documents[self.passages]))
 
-    def encoded(self, encoder: DenseEncoder, reporter: Reporter, label: str) -> Quality:
-        """How good a model is that sees these queries and passages for the first time."""
+    def encoded(self, encoder: DenseEncoder, reporter: Reporter, label: str) -> Encoded:
+        """What a model makes of these queries and passages, which it sees for the first time."""
         texts = [asked.text for asked in self.material.judged]
         passages = [self.material.chunks[place].full_text for place in self.passages]
         queries = encoder.encode(texts, "query", reporter, f"{label}: encoding {len(texts)} queries")
-        return self._quality(
-            queries, encoder.encode(passages, "document", reporter, f"{label}: encoding {len(passages)} chunks")
-        )
+        documents = encoder.encode(passages, "document", reporter, f"{label}: encoding {len(passages)} chunks")
+        return Encoded(queries, documents)
 
-    def _quality(self, queries: NDArray[np.float32], documents: NDArray[np.float32]) -> Quality:
+    def quality(self, found: Encoded) -> Quality:
+        """How well these queries find their passages."""
         place = {row: number for number, row in enumerate(self.passages.tolist())}
         relevant = [[place[row] for row in asked.relevant] for asked in self.material.judged]
         ids = self.material.ids
-        return quality(queries, documents, relevant, [ids[row] for row in self.passages])
+        return quality(found.queries, found.documents, relevant, [ids[row] for row in self.passages])
 
     def choice(self, scores: Mapping[float, Quality], seed: int) -> Choice:
         """Between the base (share 0) and the others."""

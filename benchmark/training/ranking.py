@@ -3,33 +3,38 @@
 A passage that the first stage did not find scores nothing whatever the reranker says: candidate recall is the ceiling.
 """
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.console import SILENT
 from benchmark.device import device_name
+from benchmark.encoders.fused import fuse_reranked
+from benchmark.encoders.pairs import logits
 from benchmark.encoders.retrieve import (
     BM25Scorer,
     Retriever,
     ScoreRetriever,
     bm25_index,
-    fuse_reranked,
     open_retriever,
 )
-from benchmark.files import Json, hash_file, hash_json, write_bytes
-from benchmark.project import Domain
+from benchmark.encoders.scores import kept_logits
+from benchmark.encoders.shelf import Shelf
+from benchmark.files import Json
 from benchmark.records import Hit
 from benchmark.runs import rank
 from benchmark.specs import BM25Settings, CrossEncoderRun
 from benchmark.training.choice import ENOUGH_WRITTEN
+from benchmark.training.emit import weights_spec
 from benchmark.training.job import Job
 from benchmark.training.material import Material
 from benchmark.training.ranks import CUTOFF, Quality
+from benchmark.weights import folder_fingerprint
 
 MOST_QUERIES: Final = 200
 """Development queries whose candidates a reranker scores, at most."""
@@ -122,7 +127,7 @@ class Candidates:
     hits: Sequence[Sequence[Hit]]
     relevant: Sequence[frozenset[str]]
 
-    @cached_property
+    @functools.cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """(query, passage) of every candidate, query after query."""
         return [
@@ -240,27 +245,20 @@ def queries_of_a_look(rows: int) -> int:
 
 
 def kept_scores(
-    domain: Domain,
-    weights: Path,
-    length: int | None,
-    candidates: Candidates,
-    score: Callable[[list[tuple[str, str]]], NDArray[np.float32]],
+    job: Job[CrossEncoderRun], weights: Path, candidates: Candidates, open_model: Callable[[], Any]
 ) -> NDArray[np.float32]:
     """A reranker's scores of the candidates, shape (n_pairs,); kept, since training and fusion ask for the same.
 
     Args:
-        domain: In whose results they are kept.
-        weights: The reranker's folder.
-        length: Its maximum length.
+        job: The run that trains it.
+        weights: The reranker's folder, in which everything stands that decides a score.
         candidates: What it scores.
-        score: Scores pairs, where nothing is kept.
+        open_model: Gives the `CrossEncoder`, where scores are missing.
     """
-    model = hash_json([length, *(hash_file(path) for path in sorted(weights.rglob("*.safetensors")))])
-    path = domain.results / "vectors" / f"{model[:20]}-pairs-{hash_json(candidates.pairs)[:20]}.f32"
-    if path.is_file():
-        found = np.frombuffer(path.read_bytes(), dtype="<f4")
-        if len(found) == len(candidates.pairs):
-            return found
-    scores = score(candidates.pairs)
-    write_bytes(path, scores.astype("<f4").tobytes())
-    return scores
+    shelf = Shelf.of(job.domain, folder_fingerprint(weights_spec(job, weights), weights))
+    opened, name = functools.cache(open_model), job.run.name
+
+    def score(pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
+        return logits(opened(), pairs, SILENT, name=name)
+
+    return kept_logits(shelf, name, candidates.pairs, score, job.reporter, f"{name}: scoring development")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmark.encoders.shelf import Shelf
 from benchmark.errors import BenchError
 from benchmark.files import Json, dump_json, read_json, replacing, write_text
 from benchmark.project import Domain
@@ -197,8 +198,7 @@ def _drop_vectors(domain: Domain, loser: Json, best: Json) -> None:
     """Vectors of a model that is not kept are of no use to anybody."""
     fingerprint = loser["vectors"]
     if fingerprint is not None and fingerprint != best["vectors"]:
-        for path in (domain.results / "vectors").glob(f"{fingerprint[:20]}-*.npy"):
-            path.unlink()
+        Shelf.of(domain, fingerprint).delete()
 
 
 def _remove_others(folder: Path, trials: Sequence[Trial]) -> None:

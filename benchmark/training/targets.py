@@ -1,16 +1,20 @@
 """What a frozen model says of training rows: a guide's vectors, a teacher's scores."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.console import Reporter
-from benchmark.encoders.dense import Encoder, open_cross_encoder
+from benchmark.console import SILENT, Reporter
+from benchmark.encoders.backends import open_reranker
+from benchmark.encoders.dense import Encoder
 from benchmark.encoders.pairs import logits
 from benchmark.encoders.retrieve import open_scorer
-from benchmark.encoders.store import document_vectors
+from benchmark.encoders.scores import kept_logits
+from benchmark.encoders.shelf import Shelf
+from benchmark.encoders.store import document_vectors, query_vectors, stored_vectors
 from benchmark.errors import BenchError
 from benchmark.files import shown
 from benchmark.project import Domain
@@ -19,14 +23,14 @@ from benchmark.specs import BiEncoderRun
 from benchmark.training.data import passage_ids, read_table
 from benchmark.training.job import Job
 from benchmark.training.losses import Known
-from benchmark.weights import model_folder
+from benchmark.weights import model_fingerprint
 
 _SAMPLE: Final = 1000
 """Rows by which a teacher's spread is measured."""
 
 
 def known_vectors(domain: Domain, encoder: Encoder, rows: Any, chunks: Sequence[Chunk], reporter: Reporter) -> Known:
-    """Vectors of every text of the rows, each text once; those of whole passages come from the store.
+    """Vectors of every text of the rows, each text once; they come from the store.
 
     Args:
         domain: Whose store.
@@ -39,11 +43,10 @@ def known_vectors(domain: Domain, encoder: Encoder, rows: Any, chunks: Sequence[
     stored = {chunk.full_text: number for number, chunk in enumerate(chunks)}
     new = [text for text in dict.fromkeys(text for column in others for text in column) if text not in stored]
     queries = list(dict.fromkeys(anchors))
-    label = f"{encoder.name}: encoding training texts"
     parts = [
         document_vectors(domain, encoder, chunks, reporter),
-        encoder.encode(new, "document", reporter, label),
-        encoder.encode(queries, "query", reporter, label),
+        stored_vectors(domain, encoder, new, "document", reporter, "training texts").array(),
+        query_vectors(domain, encoder, queries, reporter),
     ]
     passage = {**stored, **{text: len(chunks) + number for number, text in enumerate(new)}}
     query = {text: len(chunks) + len(new) + number for number, text in enumerate(queries)}
@@ -125,11 +128,18 @@ def _kept_scores(domain: Domain, rows: Any, name: str) -> NDArray[np.float64]:
 
 
 def _by_cross_encoder(job: Job[BiEncoderRun], teacher: str, rows: Any) -> NDArray[np.float64]:
-    spec = job.project.model_spec(teacher)
-    model = open_cross_encoder(model_folder(job.project, teacher, spec), spec, f"model_specs/{teacher}.yaml")
+    shelf = Shelf.of(job.project, model_fingerprint(job.project, teacher))
+
+    @functools.cache
+    def opened() -> Any:
+        return open_reranker(job.project, teacher)
+
+    def score(pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
+        return logits(opened(), pairs, SILENT, name=teacher)
+
     wanted = _pairs(rows)
     unique = list(dict.fromkeys(pair for row in wanted for pair in row))
-    scores = logits(model, unique, job.reporter, f"{teacher}: scoring {len(unique)} pairs")
+    scores = kept_logits(shelf, teacher, unique, score, job.reporter, f"{teacher}: scoring {len(unique)} pairs")
     known = dict(zip(unique, scores.tolist(), strict=True))
     return np.array([[known[pair] for pair in row] for row in wanted], dtype=np.float64)
 

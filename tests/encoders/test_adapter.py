@@ -9,6 +9,7 @@ import pytest
 from benchmark.encoders.adapter import AdaptedEncoder, LinearMaps, open_encoder
 from benchmark.encoders.dense import DenseEncoder
 from benchmark.encoders.retrieve import open_retriever
+from benchmark.encoders.shelf import vectors_folder
 from benchmark.encoders.store import document_vectors, query_vectors
 from benchmark.errors import BenchError
 from benchmark.evaluation.model import MtebSearch
@@ -111,7 +112,7 @@ def test_the_bases_document_vectors_are_taken_from_the_store(project, monkeypatc
     found = document_vectors(domain, adapted, CHUNKS)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.array_equal(found, kept) == (not both)
-    assert len(list((domain.results / "vectors").glob("*.npy"))) == 1
+    assert len(list(vectors_folder(domain).rglob("*.rows"))) == 1
     np.testing.assert_array_equal(found, maps.apply(kept, "document"))
 
 
@@ -187,7 +188,7 @@ def test_equal_maps_are_saved_as_equal_bytes_and_read_back(tmp_path):
         ("base: tiny\nadapter: weights/odd\n", "is no linear adapter"),
         ("base: tiny\nadapter: weights/wide\n", "was trained on 48 dimensions, tiny has 32"),
         ("base: bm25\nadapter: weights/wide\n", "model_specs/bm25.yaml: is no bi-encoder"),
-        ("base: tiny\npath: weights/tiny\n", "'base' goes with 'truncate_dim' or 'adapter'"),
+        ("base: tiny\npath: weights/tiny\n", "'base' goes with 'truncate_dim', 'adapter' or 'quantize'"),
         ("adapter: weights/wide\n", "'adapter' goes with 'base'"),
         ("base: tiny\nadapter: x\ntruncate_dim: 16\n", "two sources: truncate_dim, adapter"),
         ("base: tiny\nadapter: x\nkind: cross-encoder\n", "'adapter' goes with a bi-encoder"),

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -559,8 +560,8 @@ def test_from_documents_to_a_leaderboard_without_weights(serve, project, capsys)
     assert all(name in json.dumps(board) for name in ("far", "linear", "bm25"))
     assert max(sent(server).values()) == 1
     texts = len(sent(server))
-    for name in ("runs", "vectors", "models"):
-        subprocess.run(["rm", "-r", str(project.root / "results" / "village" / name)], check=True)
+    for name in ("village/runs", ".vectors", "village/models"):
+        shutil.rmtree(project.root / "results" / name)
     assert run_app(["--project", str(project.root), "run"]) == 0
     assert sum(sent(server).values()) == texts
     assert isinstance(open_encoder(project, "linear"), AdaptedEncoder)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from benchmark.encoders.dense import DenseEncoder
-from benchmark.encoders.retrieve import fuse_rows, open_retriever
-from benchmark.encoders.store import document_vectors
+from benchmark.encoders.fused import fuse_rows
+from benchmark.encoders.retrieve import open_retriever
+from benchmark.encoders.shelf import vectors_folder
+from benchmark.encoders.store import document_vectors, stored_documents
 from benchmark.errors import BenchError
 from benchmark.records import Chunk
 from benchmark.weights import model_fingerprint
@@ -107,11 +109,12 @@ def test_vectors_are_kept_and_a_broken_file_is_made_again(project, monkeypatch):
     monkeypatch.setattr(encoder, "encode", lambda *_: pytest.fail("encoded again"))
     np.testing.assert_array_equal(document_vectors(domain, encoder, CHUNKS), first)
     monkeypatch.undo()
-    path = next((domain.results / "vectors").glob("*.npy"))
-    path.write_bytes(path.read_bytes()[:100])
-    np.testing.assert_array_equal(document_vectors(domain, encoder, CHUNKS), first)
-    path.write_bytes(b"\x80\x04K\x01.")  # a pickle is never loaded
-    np.testing.assert_array_equal(document_vectors(domain, encoder, CHUNKS), first)
+    for ending in ("rows", "keys"):
+        (path,) = vectors_folder(domain).rglob(f"*.{ending}")
+        path.write_bytes(path.read_bytes()[:100])
+        np.testing.assert_array_equal(document_vectors(domain, encoder, CHUNKS), first)
+        path.write_bytes(b"\x80\x04K\x01.")  # a pickle is never loaded
+        np.testing.assert_array_equal(document_vectors(domain, encoder, CHUNKS), first)
 
 
 def test_truncated_vectors_are_shorter_and_of_unit_length(project):
@@ -257,7 +260,7 @@ def test_vectors_that_are_no_numbers_are_refused_and_not_kept(project, monkeypat
     assert "model_specs/tiny.yaml: gives values that are no numbers (NaN or infinite) for 1 of 5 texts" in str(
         error.value
     )
-    assert not (domain.results / "vectors").exists()
+    assert not list(vectors_folder(domain).rglob("*.rows"))
     with pytest.raises(BenchError, match="1 of 5 texts"):
         encoder.encode(TEXTS, "query")
 
@@ -267,11 +270,13 @@ def test_an_adapter_that_gives_no_numbers_is_refused(project):
     from benchmark.encoders.scorers import DenseScorer
 
     maps = LinearMaps(np.full((32, 32), np.nan, dtype=np.float32), np.full((32, 32), np.nan, dtype=np.float32))
-    encoder = AdaptedEncoder("adapted", "f" * 64, DenseEncoder.load(project, "tiny"), maps)
+    base = DenseEncoder.load(project, "tiny")
+    encoder = AdaptedEncoder("adapted", "f" * 64, base, maps)
+    vectors = stored_documents(project.domain("village"), base, CHUNKS)
     with pytest.raises(BenchError, match=r"adapted.yaml: gives values that are no numbers .* 5 of 5 texts"):
         document_vectors(project.domain("village"), encoder, CHUNKS)
     with pytest.raises(BenchError, match=r"adapted.yaml: gives values that are no numbers .* 5 of 5 texts"):
-        list(DenseScorer(encoder, ["a"], np.ones((1, 32), dtype=np.float32)).score_rows(TEXTS))
+        list(DenseScorer(encoder, [chunk.id for chunk in CHUNKS], vectors).score_rows(TEXTS))
 
 
 def test_scores_of_a_reranker_that_are_no_numbers_are_refused(project, cross_encoder, monkeypatch):
@@ -351,8 +356,8 @@ def test_vectors_of_other_prompts_or_of_another_version_are_not_taken(project, m
     second = document_vectors(domain, encoder, CHUNKS)
     assert not np.allclose(first, second)
     np.testing.assert_array_equal(second, encoder.encode([chunk.full_text for chunk in CHUNKS], "document"))
-    monkeypatch.setattr("benchmark.encoders.store.VERSION", -1)
+    monkeypatch.setattr("benchmark.encoders.shelf.VERSION", -1)
     document_vectors(domain, encoder, CHUNKS)
-    names = [path.name for path in (domain.results / "vectors").iterdir()]
-    assert len(names) == 3
-    assert all(name.startswith(f"{encoder.fingerprint[:20]}-") for name in names)
+    (folder,) = (path for path in vectors_folder(domain).iterdir() if path.is_dir())
+    assert folder.name == encoder.fingerprint[:20]
+    assert len(list(folder.glob("document-*.rows"))) == 3

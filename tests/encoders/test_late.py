@@ -10,6 +10,7 @@ from benchmark.console import SILENT, Notes
 from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.late import LateInteractionModel, TokenVectors, maxsim
 from benchmark.encoders.retrieve import open_retriever, open_scorer
+from benchmark.encoders.shelf import vectors_folder
 from benchmark.errors import BenchError
 from benchmark.evaluation.evaluate import Evaluator
 from benchmark.pipeline import Pipeline
@@ -121,7 +122,7 @@ def test_vectors_are_kept_and_a_broken_file_is_made_again(project, colbert, monk
     domain = project.domain("village")
     first = open_scorer(project, domain, "colbert", CHUNKS)
     expected = np.stack(list(first.score_rows(QUERIES)))
-    (path,) = (domain.results / "vectors").iterdir()
+    (path,) = vectors_folder(domain).rglob("*.npz")
     whole = path.read_bytes()
     encode = LateInteractionModel.encode
 
@@ -160,7 +161,7 @@ def test_vectors_that_are_no_numbers_are_refused_and_not_kept(project, colbert, 
     monkeypatch.setattr(LateInteractionModel, "load", classmethod(broken))
     with pytest.raises(BenchError, match=r"colbert.yaml: gives values that are no numbers .* of \d+ texts"):
         open_scorer(project, project.domain("village"), "colbert", CHUNKS)
-    assert not (project.domain("village").results / "vectors").exists()
+    assert not list(vectors_folder(project).rglob("*.npz"))
 
 
 def test_blocks_change_no_score(project, colbert, monkeypatch):
@@ -205,7 +206,7 @@ def test_it_ranks_both_tasks_alone_in_a_hybrid_and_before_a_reranker(project, co
     costs = evaluator.evaluate("colbert", ["retrieval"])[0].facts["costs"]
     assert costs["dimensions"] == 16
     assert costs["parameters"] == sum(weights.numel() for weights in model.parameters())
-    with np.load(next((pipeline.domain.results / "vectors").glob("*.npz"))) as arrays:
+    with np.load(next(vectors_folder(pipeline.domain).rglob("*.npz"))) as arrays:
         size = arrays["vectors"].nbytes + arrays["offsets"].nbytes
     assert costs["index_bytes_per_million_chunks"] == pytest.approx(1e6 * size / len(chunks), abs=1)
 

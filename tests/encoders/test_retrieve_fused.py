@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmark.encoders.retrieve import RerankRetriever, ZScores, fuse_reranked, open_retriever
+from benchmark.encoders.fused import ZScores, fuse_reranked
+from benchmark.encoders.retrieve import RerankRetriever, open_retriever
 from benchmark.records import Chunk, Hit
 from benchmark.weights import model_fingerprint
 

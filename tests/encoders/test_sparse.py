@@ -9,6 +9,7 @@ import pytest
 from benchmark.console import SILENT, Notes
 from benchmark.encoders.adapter import open_encoder
 from benchmark.encoders.retrieve import open_retriever, open_scorer
+from benchmark.encoders.shelf import vectors_folder
 from benchmark.encoders.sparse import SparseModel
 from benchmark.errors import BenchError
 from benchmark.pipeline import Pipeline
@@ -90,8 +91,8 @@ def test_vectors_are_kept_and_a_broken_file_is_made_again(project, splade, monke
     first = open_scorer(project, domain, "splade", CHUNKS)
     assert first.footprint.seconds > 0
     expected = np.stack(list(first.score_rows(QUERIES)))
-    (path,) = (domain.results / "vectors").iterdir()
-    assert path.name.startswith(model_fingerprint(project, "splade")[:20]) and path.suffix == ".npz"
+    (path,) = vectors_folder(domain).rglob("*.npz")
+    assert path.parent.name == model_fingerprint(project, "splade")[:20]
     encode = SparseModel.encode
 
     def only_queries(self, texts, role, *more):
@@ -119,7 +120,7 @@ def test_vectors_of_other_prompts_are_not_taken(project, splade):
     open_scorer(project, domain, "splade", CHUNKS)
     model = SparseModel.load(project, "splade")
     assert model.prompts["document"] == ""
-    kept = list((domain.results / "vectors").iterdir())
+    kept = list(vectors_folder(domain).rglob("*.npz"))
     load = SparseModel.load.__func__
 
     def prompted(cls, *args):
@@ -130,7 +131,7 @@ def test_vectors_of_other_prompts_are_not_taken(project, splade):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SparseModel, "load", classmethod(prompted))
         assert open_scorer(project, domain, "splade", CHUNKS).footprint.seconds is not None
-    assert len(list((domain.results / "vectors").iterdir())) == len(kept) + 1
+    assert len(list(vectors_folder(domain).rglob("*.npz"))) == len(kept) + 1
 
 
 def test_weights_that_are_no_numbers_are_refused_and_not_kept(project, splade, monkeypatch):
@@ -148,7 +149,7 @@ def test_weights_that_are_no_numbers_are_refused_and_not_kept(project, splade, m
     said = rf"splade.yaml: gives values that are no numbers .* {len(CHUNKS)} of {len(CHUNKS)} texts"
     with pytest.raises(BenchError, match=said):
         open_scorer(project, project.domain("village"), "splade", CHUNKS)
-    assert not (project.domain("village").results / "vectors").exists()
+    assert not list(vectors_folder(project).rglob("*.npz"))
 
 
 def test_many_queries_are_scored_in_blocks(project, splade, monkeypatch):
@@ -192,7 +193,7 @@ def test_both_tasks_and_a_general_set_are_evaluated_once(project, splade):
     assert costs["parameters"] == sum(weights.numel() for weights in model.parameters())
     assert costs["dimensions"] == 30522
     chunks = [json.loads(line) for line in (project.domain("village").chunks / "chunks.jsonl").open()]
-    with np.load(next((project.domain("village").results / "vectors").glob("*.npz"))) as arrays:
+    with np.load(next(vectors_folder(project).rglob("*.npz"))) as arrays:
         size = sum(arrays[name].nbytes for name in ("data", "indices", "indptr"))
     assert costs["index_bytes_per_million_chunks"] == pytest.approx(1e6 * size / len(chunks), abs=1)
     again = Pipeline(project, project.domain("village"), spec, SILENT).evaluate("splade")

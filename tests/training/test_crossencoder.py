@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -522,7 +520,7 @@ def weights_of(folder):
     return next(folder.rglob("model.safetensors")).read_bytes()
 
 
-def killed(project, run):
+def killed(start, project, run):
     """Train in another process and kill it after its first checkpoint; what it has looked at."""
     code = f"""
     from pathlib import Path
@@ -538,13 +536,11 @@ def killed(project, run):
     """
     domain = project.domain("village")
     work = domain.results / "models" / f".{run.name}.checkpoints"
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while last_checkpoint(work) is None and process.poll() is None and time.monotonic() < deadline:
+    process = start(code)
+    while last_checkpoint(work) is None and process.poll() is None:
         time.sleep(0.01)
     assert process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
     assert last_checkpoint(work) is not None and not domain.model(run.name).exists()
     return json.loads((work / "looks.json").read_text())["looks"]
 
@@ -557,9 +553,9 @@ def end_of(project, run):
     return outcome.facts, weights_of(outcome.folder), " ".join(heard.lines)
 
 
-def test_killed_in_the_middle_the_best_weights_are_still_those_of_the_best_look(spoilt):
+def test_killed_in_the_middle_the_best_weights_are_still_those_of_the_best_look(spoilt, start):
     project, _, run = spoilt
-    seen = killed(project, run)
+    seen = killed(start, project, run)
     facts, weights, said = end_of(project, run)
     assert "goes on from step" in said
     looks = [{"step": look["step"], "score": look["ndcg@10"]} for look in facts["looks"]]
@@ -569,9 +565,9 @@ def test_killed_in_the_middle_the_best_weights_are_still_those_of_the_best_look(
     assert looks[-1]["score"] < 0.8 < facts["development"]["after"]["ndcg@10"]
 
 
-def test_killed_in_the_middle_low_rank_updates_and_head_go_on(project, domain):
+def test_killed_in_the_middle_low_rank_updates_and_head_go_on(project, domain, start):
     run = CrossEncoderRun.model_validate({**RUN.model_dump(exclude_unset=True), "lora": {"r": 4, "alpha": 8}})
-    killed(project, run)
+    killed(start, project, run)
     facts, weights, said = end_of(project, run)
     assert "goes on from step" in said
     assert end_of(project, run)[:2] == (facts, weights)

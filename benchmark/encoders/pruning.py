@@ -1,0 +1,163 @@
+"""What a project keeps of models that none of its specs names any more."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmark.downloads import Repository, cached
+from benchmark.encoders.backends import FOLDER as BACKENDS
+from benchmark.encoders.locks import locked
+from benchmark.encoders.shelf import LETTERS, Shelf, vectors_folder
+from benchmark.errors import BenchError
+from benchmark.files import read_json
+from benchmark.project import Project
+from benchmark.provenance import MANIFEST
+from benchmark.weights import folder_fingerprint, model_fingerprint
+
+_OLD: Final = "vectors"
+"""In each domain's results: where earlier versions of this package kept vectors."""
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """Something that nobody needs.
+
+    Attributes:
+        path: Where it is, or was.
+        what: In words.
+        size: In bytes; None where another process uses it, so that it stays.
+    """
+
+    path: Path
+    what: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """What must stay.
+
+    Attributes:
+        folders: Beginnings of fingerprints that specs or kept runs have.
+        names: Of specs whose fingerprints are not known: their weights are not there now, or only a kept run is left.
+    """
+
+    folders: frozenset[str]
+    names: frozenset[str]
+
+
+def prune(project: Project, *, dry_run: bool = False) -> list[Pruned]:
+    """Delete what is kept of encoders and cross-encoders that no spec and no kept run of the project has.
+
+    Another process may be at work: what it uses stays. Whatever is deleted can be computed again; vectors of APIs, which
+    were paid for, are kept elsewhere and are never touched.
+
+    Args:
+        project: Whose results are pruned.
+        dry_run: Only say what would be deleted.
+    """
+    needed = _needed(project)
+    found: list[Pruned] = []
+    for folder in _folders(vectors_folder(project)):
+        if folder.name in needed.folders:
+            found += _stale(folder, dry_run)
+            continue
+        specs = Shelf(folder.parent, folder.name).header.get("specs", [])
+        if needed.names.isdisjoint(specs):
+            what = f"vectors and scores of {', '.join(specs) or 'a model'}"
+            found.append(_remove(folder, what, folder / "use.lock", dry_run))
+    for folder in _folders(project.results / BACKENDS):
+        if folder.name not in needed.folders:
+            found.append(_remove(folder, "an exported model", folder.with_name(f".{folder.name}.lock"), dry_run))
+    # What a kill left of an export: the next export of the same model would take it away, and there may be none.
+    for folder in sorted((project.results / BACKENDS).glob(".*.*")):
+        if folder.is_dir() and folder.name[1 : LETTERS + 1] not in needed.folders:
+            lock = folder.with_name(f"{folder.name[: LETTERS + 1]}.lock")
+            found.append(_remove(folder, "a broken export", lock, dry_run))
+    for folder in sorted(project.results.glob(f"*/{_OLD}")):
+        if folder.is_dir():
+            found.append(_remove(folder, "vectors of an earlier version", None, dry_run))
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    """Folders that are named by a fingerprint."""
+    return sorted(
+        path for path in (root.iterdir() if root.is_dir() else ()) if path.is_dir() and len(path.name) == LETTERS
+    )
+
+
+def _remove(folder: Path, what: str, lock: Path | None, dry_run: bool) -> Pruned:
+    size = _size(folder)
+    if dry_run:
+        return Pruned(folder, what, size)
+    if lock is None:
+        shutil.rmtree(folder)
+        return Pruned(folder, what, size)
+    with locked(lock, wait=False) as held:
+        if held:
+            shutil.rmtree(folder)
+            lock.unlink(missing_ok=True)
+        return Pruned(folder, what, size if held else None)
+
+
+def _stale(folder: Path, dry_run: bool) -> Iterator[Pruned]:
+    """Tables of a model that is needed, under prompts or in a version that are not today's."""
+    shelf = Shelf(folder.parent, folder.name)
+    prompts = shelf.header.get("prompts", {})
+    wanted = {shelf.path(kept, prompts.get(kept, "")).name for kept in ("query", "document")}
+    wanted.add(shelf.path("pair", "").name)
+    tables = sorted(path for path in folder.glob("*.rows") if path.stem not in wanted)
+    if not tables or not prompts:
+        return
+    with locked(folder / "use.lock", wait=False) as held:
+        for rows in tables:
+            files = [path for path in (rows, rows.with_suffix(".keys")) if path.exists()]
+            size = sum(path.stat().st_size for path in files)
+            for path in files if held and not dry_run else ():
+                path.unlink()
+            yield Pruned(rows, "vectors with other prompts, or of an earlier version", size if held else None)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _needed(project: Project) -> _Needed:
+    prints, names = set(), set()
+    for name in project.spec_names:
+        try:
+            found = _fingerprint(project, name)
+        except BenchError:
+            found = None
+        if found is None:
+            names.add(name)
+        else:
+            prints.add(found)
+    for manifest in project.results.glob(f"*/runs/*/*/{MANIFEST}"):
+        try:
+            facts = read_json(manifest)["facts"]
+            prints.add(str(facts["model"]))
+            if facts["spec"] not in project.spec_names:
+                names.add(str(facts["spec"]))
+        except (BenchError, KeyError, TypeError):  # of a run that is made anew when it is needed
+            continue
+    return _Needed(frozenset(found[:LETTERS] for found in prints), frozenset(names))
+
+
+def _fingerprint(project: Project, name: str) -> str | None:
+    """As `model_fingerprint`, but nothing is fetched; None where something would have to be.
+
+    Raises:
+        BenchError: The spec has mistakes, or its weights cannot be had.
+    """
+    spec = project.model_spec(name)
+    if spec.hub is not None:
+        folder = cached(Repository(spec.hub, spec.revision))
+        return None if folder is None else folder_fingerprint(spec, folder)
+    for part in spec.parts:
+        if _fingerprint(project, part) is None:
+            return None
+    return model_fingerprint(project, name)
