@@ -37,6 +37,12 @@ _WHERE = (
     "code_hash", "pickled", "compare",
 )  # fmt: skip
 _COMPOSED = ("hybrid", "retriever", "reranker", "base")
+# Settings that came later than others: they count where they are not the default, so that older fingerprints stay.
+_LATER = ("backend", "precision", "quantize", "rescore")
+EXPORT_VERSION: Final = 1
+"""Of how weights are brought to another backend; to be raised where the same weights give other vectors than before."""
+QUANTIZE_VERSION: Final = 1
+"""Of how vectors are quantised and rescored; to be raised where the same vectors give another ranking than before."""
 
 
 def model_folder(project: Project, name: str, spec: ModelSpec | None = None) -> Path:
@@ -244,7 +250,13 @@ def folder_fingerprint(spec: ModelSpec, folder: Path) -> str:
 
 
 def _settings(spec: ModelSpec) -> Json:
-    settings = spec.model_dump(mode="json", exclude={*_WHERE, *_COMPOSED})
+    settings = spec.model_dump(mode="json", exclude={*_WHERE, *_COMPOSED, *_LATER})
+    defaults = type(spec).model_fields
+    settings |= {key: value for key in _LATER if (value := getattr(spec, key)) != defaults[key].default}
+    if spec.backend != "torch":
+        settings["export"] = EXPORT_VERSION
+    if spec.quantize is not None:
+        settings["quantization"] = QUANTIZE_VERSION
     if spec.api is not None:
         settings["api"] = spec.api.identity
     return settings

@@ -20,6 +20,27 @@ from benchmark.specs import AdapterSettings, BenchmarkSpec, DomainSpec, ModelSpe
         ({"retriever": "a"}, "'retriever' goes with 'reranker'"),
         ({"hybrid": ["a", "b"], "weights": [0.0, 0.0]}, "'weights' are both 0"),
         ({"base": "a", "path": "x"}, "'base' goes with 'truncate_dim'"),
+        ({"base": "a", "quantize": "int4"}, "'quantize': Input should be 'int8' or 'binary'"),
+        ({"quantize": "int8"}, "'quantize' goes with 'base'"),
+        ({"base": "a", "quantize": "int8", "truncate_dim": 8}, "two sources: truncate_dim, quantize"),
+        ({"base": "a", "quantize": "int8", "max_length": 8}, "'max_length' is the base's where there is a 'quantize'"),
+        (
+            {"base": "a", "quantize": "binary", "kind": "sparse"},
+            "'quantize' goes with a bi-encoder, not with kind: sparse",
+        ),
+        ({"base": "a", "truncate_dim": 8, "rescore": 4}, "'rescore' goes with 'quantize'"),
+        ({"base": "a", "quantize": "int8", "rescore": -1}, "'rescore'"),
+        ({"path": "x", "backend": "onnxx"}, "'backend': Input should be 'torch', 'onnx' or 'openvino'"),
+        ({"path": "x", "precision": "int8"}, "'precision: int8' needs 'backend: onnx' or 'backend: openvino'"),
+        (
+            {"base": "a", "truncate_dim": 8, "backend": "onnx"},
+            "'backend' goes with hub, path, package, not with 'truncate_dim'",
+        ),
+        ({"bm25": {}, "backend": "openvino"}, "'backend' goes with hub, path, package, not with 'bm25'"),
+        (
+            {"path": "x", "kind": "sparse", "backend": "onnx"},
+            "'backend: onnx' goes with a bi-encoder or a cross-encoder",
+        ),
     ],
 )
 def test_mistakes_in_a_model_spec(value, said):

@@ -1,4 +1,4 @@
-"""Encoders made from another one's vectors: by a linear adapter (small matrices), or by cutting them.
+"""Encoders made from another one's vectors: by a linear adapter (small matrices), by cutting or by quantising them.
 
 Document vectors that were computed for the base serve these too: as they are, or after one matrix product.
 """
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.api import ApiEncoder
 from benchmark.encoders.asymmetric import check_has_vectors
+from benchmark.encoders.backends import open_exported_encoder
 from benchmark.encoders.dense import DenseEncoder, Encoder, Role
+from benchmark.encoders.quantized import CODES, Codes
 from benchmark.errors import BenchError
 from benchmark.files import shown, write_bytes
 from benchmark.project import Project
+from benchmark.specs.models import Quantization
 from benchmark.weights import adapter_file, model_fingerprint
 
 _SLICE = 8192
@@ -200,6 +203,31 @@ class CutEncoder(DerivedEncoder):
         return np.asarray(cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), _SMALLEST), dtype=np.float32)
 
 
+class QuantizedEncoder(DerivedEncoder):
+    """An encoder whose vectors are another one's, as exact as an integer or a bit for each dimension can be.
+
+    Args:
+        name: The spec's name.
+        fingerprint: A hash of the base and of how its vectors are searched.
+        base: Where the vectors come from.
+        kind: What becomes of a dimension.
+        rescore: How many times ten hits are scored anew by the base's vectors.
+    """
+
+    def __init__(self, name: str, fingerprint: str, base: Encoder, kind: Quantization, rescore: int) -> None:
+        super().__init__(name, fingerprint, base)
+        self.kind: Quantization = kind
+        self.rescore = rescore
+
+    def adapt(self, vectors: NDArray[np.float32], role: Role) -> NDArray[np.float32]:
+        """What the integers or bits stand for, whatever the role; shape (n_vectors, n_dimensions)."""
+        return self.codes(vectors).vectors()
+
+    def codes(self, vectors: NDArray[np.float32]) -> Codes:
+        """The integers or bits themselves."""
+        return CODES[self.kind].of(vectors)
+
+
 def open_encoder(project: Project, name: str) -> Encoder:
     """The encoder of a bi-encoder's spec: with weights, behind an API, or made from another one's vectors.
 
@@ -210,13 +238,17 @@ def open_encoder(project: Project, name: str) -> Encoder:
     check_has_vectors(project, name)
     if spec.api is not None:
         return ApiEncoder.open(project, name)
+    if spec.backend != "torch":
+        return open_exported_encoder(project, name)
     if spec.base is None:
         return DenseEncoder.load(project, name)
+    fingerprint = model_fingerprint(project, name)
     if spec.adapter is not None:
         maps = LinearMaps.load(adapter_file(project, name, spec), f"model_specs/{name}.yaml")
-        return AdaptedEncoder(name, model_fingerprint(project, name), open_encoder(project, spec.base), maps)
-    if spec.truncate_dim is not None:
-        # Not by the model itself: the whole vectors are in the store already, or will be of use there.
-        base = open_encoder(project, spec.base)
-        return CutEncoder(name, model_fingerprint(project, name), base, spec.truncate_dim)
-    return DenseEncoder.load(project, name)
+        return AdaptedEncoder(name, fingerprint, open_encoder(project, spec.base), maps)
+    base = open_encoder(project, spec.base)
+    if spec.quantize is not None:
+        return QuantizedEncoder(name, fingerprint, base, spec.quantize, spec.rescore)
+    # Not by the model itself: the whole vectors are in the store already, or will be of use there.
+    assert spec.truncate_dim is not None  # noqa: S101 (the spec has one of the three)
+    return CutEncoder(name, fingerprint, base, spec.truncate_dim)

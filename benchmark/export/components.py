@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmark.encoders.dense import own_prompts
-from benchmark.encoders.retrieve import HYBRID_POOL, HYBRID_WEIGHTS
+from benchmark.encoders.fused import HYBRID_POOL, HYBRID_WEIGHTS
 from benchmark.errors import BenchError
 from benchmark.files import Json, read_json
 from benchmark.project import Project
@@ -140,6 +140,8 @@ def _dense(graph: Graph, project: Project, name: str, spec: ModelSpec, top_k: in
 
 def _encoder(project: Project, name: str, spec: ModelSpec) -> tuple[Path, tuple[Json, Json]]:
     """The model's folder, and the parameters that encode queries and documents as they were encoded here."""
+    if spec.quantize is not None:
+        raise _refuse(name, f"its vectors are quantised; export {spec.base}")
     source = project.model_spec(spec.base) if spec.base else spec
     if spec.adapter is not None:
         folder = project.root / spec.adapter
@@ -164,6 +166,8 @@ def _check(name: str, source: ModelSpec) -> None:
         raise _refuse(name, "its vectors come from an API, there are no weights to take along")
     if source.kind != "bi-encoder":
         raise _refuse(name, f"Haystack's in-memory store cannot search with kind: {source.kind}")
+    if source.precision == "int8":
+        raise _refuse(name, "its weights are run in int8")
     if source.trust_remote_code:
         raise _refuse(name, "the model runs code of its own (trust_remote_code)")
     if source.pickled:

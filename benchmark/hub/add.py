@@ -98,13 +98,13 @@ def _checked(name: str) -> str:
 
 
 def _standing(project: Project, found: Described) -> str | None:
-    """The spec that has this model at this commit already, under whatever name."""
+    """The spec that has this model at this commit already, under whatever name; on another backend it is another one."""
     for name in project.spec_names:
         try:
             spec = project.model_spec(name)
         except BenchError:  # told by `domainbench check`
             continue
-        if (spec.hub, spec.revision) == (found.model.id, found.model.commit):
+        if (spec.hub, spec.revision, spec.backend) == (found.model.id, found.model.commit, "torch"):
             return name
     return None
 

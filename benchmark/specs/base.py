@@ -1,16 +1,17 @@
 """What all configuration files share: strict parts, and mistakes told in one line each."""
 
+import functools
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from benchmark.errors import BenchError, did_you_mean
-from benchmark.files import read_yaml, shown
+from benchmark.files import parse_yaml, read_text, shown
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=96)]
 Positive = Annotated[int, Field(gt=0)]
@@ -45,7 +46,13 @@ def read_spec(kind: type[S], path: Path) -> S:
     Raises:
         BenchError: One line for each mistake, with the file's name.
     """
-    return parse_spec(kind, read_yaml(path), shown(path))
+    # Parsed again only where its text has changed: a composition's parts are asked for many times.
+    return cast("S", _read(kind, path, read_text(path)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(kind: type[Strict], path: Path, text: str) -> Strict:
+    return parse_spec(kind, parse_yaml(text, path), shown(path))
 
 
 def _told(kind: type[BaseModel], details: ErrorDetails) -> str:

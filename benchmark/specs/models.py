@@ -10,7 +10,15 @@ from benchmark.specs.llm import Budget, Remote
 
 Kind = Literal["bi-encoder", "cross-encoder", "sparse", "late-interaction"]
 """What a model makes of texts: a vector each, a score of a pair, weights of the vocabulary's words, a vector a token."""
-SOURCES = ("hub", "path", "package", "api", "bm25", "hybrid", "retriever", "truncate_dim", "adapter")
+SOURCES = ("hub", "path", "package", "api", "bm25", "hybrid", "retriever", "truncate_dim", "adapter", "quantize")
+Backend = Literal["torch", "onnx", "openvino"]
+"""What runs a model's weights."""
+Precision = Literal["float32", "int8"]
+"""In what a model's weights and its layers' inputs are multiplied."""
+Quantization = Literal["int8", "binary"]
+"""In what vectors are searched: an integer of 8 bits, or a bit, for each dimension."""
+_WITH_WEIGHTS = ("hub", "path", "package")
+_ON_BASE = ("truncate_dim", "adapter", "quantize")
 
 
 class Prompts(Strict):
@@ -62,7 +70,9 @@ class ModelSpec(Strict):
     `hybrid: [a, b]` fuses two specs; `retriever:` with `reranker:` is a pipeline of two stages, whose second's scores
     replace the first's or, with `weights:` (first stage, reranker), are added to them; `base:` with `truncate_dim:` cuts a Matryoshka
     model's vectors, `base:` with `adapter:` (a folder relative to the project) multiplies a model's vectors with
-    trained matrices; prompts and length are then the base's. `trust_remote_code` lets a model run code of its own,
+    trained matrices, `base:` with `quantize:` searches them as integers or bits and gives the best `rescore:` times ten
+    their full vectors' scores; prompts and length are then the base's. `backend` runs weights by another library than
+    torch, with `precision: int8` in integers. `trust_remote_code` lets a model run code of its own,
     pinned by a commit (`hub:`) or by `code_hash:`, sha256 over the Python files of its folder (`path:`). `pickled`
     takes weights from pickled files where there are no others (`hub:`, pinned by a commit as well; read by torch's
     restricted unpickler). `compare` makes it take part in every benchmark file of the project that does not say
@@ -84,7 +94,11 @@ class ModelSpec(Strict):
     base: Name | None = None
     truncate_dim: Positive | None = None
     adapter: str | None = None
+    quantize: Quantization | None = None
+    rescore: Annotated[int, Field(ge=0, le=1000)] = 4
     kind: Kind = "bi-encoder"
+    backend: Backend = "torch"
+    precision: Precision = "float32"
     prompts: Prompts = Prompts()
     max_length: Positive | None = None
     trust_remote_code: bool = False
@@ -111,6 +125,7 @@ class ModelSpec(Strict):
         if self.weights is not None and self.source not in {"hybrid", "retriever"}:
             raise ValueError("'weights' goes with 'hybrid' or with 'retriever' and 'reranker'")
         self._check_base()
+        self._check_backend()
         self._check_api()
         if self.weights is not None and sum(self.weights) == 0:
             raise ValueError("'weights' are both 0")
@@ -132,18 +147,35 @@ class ModelSpec(Strict):
             )
 
     def _check_base(self) -> None:
-        owners = [name for name in ("truncate_dim", "adapter") if getattr(self, name) is not None]
+        owners = [name for name in _ON_BASE if getattr(self, name) is not None]
         if self.base is not None and not owners:
-            raise ValueError("'base' goes with 'truncate_dim' or 'adapter'")
+            raise ValueError("'base' goes with 'truncate_dim', 'adapter' or 'quantize'")
         if self.base is None and owners:
             raise ValueError(f"'{owners[0]}' goes with 'base'")
-        if self.adapter is None:
+        if "rescore" in self.model_fields_set and self.quantize is None:
+            raise ValueError("'rescore' goes with 'quantize'")
+        if self.adapter is None and self.quantize is None:
             return
         if self.kind != "bi-encoder":
-            raise ValueError(f"'adapter' goes with a bi-encoder, not with kind: {self.kind}")
+            raise ValueError(f"'{owners[0]}' goes with a bi-encoder, not with kind: {self.kind}")
         given = [name for name in ("prompts", "max_length") if name in self.model_fields_set]
         if given:
-            raise ValueError(f"'{given[0]}' is the base's where there is an 'adapter'; write it in the base's spec")
+            article = "an" if owners[0] == "adapter" else "a"
+            raise ValueError(
+                f"'{given[0]}' is the base's where there is {article} '{owners[0]}'; write it in the base's spec"
+            )
+
+    def _check_backend(self) -> None:
+        if self.precision != "float32" and self.backend == "torch":
+            raise ValueError(f"'precision: {self.precision}' needs 'backend: onnx' or 'backend: openvino'")
+        if self.backend == "torch":
+            return
+        if self.source not in _WITH_WEIGHTS:
+            raise ValueError(f"'backend' goes with {', '.join(_WITH_WEIGHTS)}, not with '{self.source}'")
+        if self.kind not in ("bi-encoder", "cross-encoder"):
+            raise ValueError(
+                f"'backend: {self.backend}' goes with a bi-encoder or a cross-encoder, not with kind: {self.kind}"
+            )
 
     def _check_api(self) -> None:
         if self.api is None:

@@ -177,10 +177,17 @@ def test_the_same_project_gives_the_same_bytes(village, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("fused", "for which Haystack has no component"), ("spoken", "come from an API")],
+    [
+        ("fused", "for which Haystack has no component"),
+        ("spoken", "come from an API"),
+        ("rounded", "its vectors are quantised; export tiny"),
+        ("integers", "its weights are run in int8"),
+    ],
 )
 def test_what_haystack_cannot_do_is_refused_in_a_line(village, tmp_path, name, why):
     project, domain = village
+    (project.specs_folder / "rounded.yaml").write_text("base: tiny\nquantize: binary\n")
+    (project.specs_folder / "integers.yaml").write_text("path: weights/tiny\nbackend: onnx\nprecision: int8\n")
     with pytest.raises(BenchError) as error:
         list(export_haystack(project, domain, spec_of(), name, tmp_path / "out"))
     (line,) = error.value.problems
