@@ -3,19 +3,27 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 
 class BenchError(Exception):
-    """A mistake in the user's input or surroundings; the command prints it and exits with code 2.
+    """A mistake in the user's input or surroundings; the command prints it and exits with `exit_code`.
 
     Args:
         problems: One line for each mistake: what is wrong, where, and what to do.
     """
 
+    exit_code: ClassVar[int] = 2
+
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems: tuple[str, ...] = problems
+
+
+class ModelFailuresError(BenchError):
+    """Models that failed at their work; what the others made is kept."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class Problems:

@@ -6,7 +6,7 @@ from benchmark.console import Reporter
 from benchmark.encoders.retrieve import BM25Scorer, ScoreRetriever, bm25_index, open_retriever
 from benchmark.files import Json, write_jsonl
 from benchmark.project import Domain, Project
-from benchmark.provenance import Outcome, Stage, run_stage
+from benchmark.provenance import Outcome, Stage, kept, run_stage
 from benchmark.records import read_chunks, read_testset
 from benchmark.specs import BM25Settings
 from benchmark.weights import model_fingerprint
@@ -49,13 +49,28 @@ def make_candidates(project: Project, domain: Domain, chunks: Outcome, testset: 
     return run_stage(
         STAGE,
         domain.candidates,
-        inputs={
-            "chunks": chunks.outputs_hash,
-            "testset": testset.outputs_hash,
-            "base": model_fingerprint(project, settings.base),
-        },
+        inputs=_inputs(project, domain, chunks, testset),
         settings=settings.model_dump(),
         build=build,
         reporter=reporter,
         label=f"{domain.name}: candidates for reranking",
     )
+
+
+def kept_candidates(project: Project, domain: Domain, chunks: Outcome, testset: Outcome) -> Outcome | None:
+    """What `make_candidates` would pass over because nothing has changed; None where it would work.
+
+    Raises:
+        BenchError: The base model cannot be had.
+    """
+    inputs = _inputs(project, domain, chunks, testset)
+    manifest = kept(STAGE, domain.candidates, STAGE.fingerprint(inputs, domain.spec.reranking.model_dump()))
+    return None if manifest is None else Outcome(domain.candidates, True, manifest)
+
+
+def _inputs(project: Project, domain: Domain, chunks: Outcome, testset: Outcome) -> dict[str, str]:
+    return {
+        "chunks": chunks.outputs_hash,
+        "testset": testset.outputs_hash,
+        "base": model_fingerprint(project, domain.spec.reranking.base),
+    }

@@ -13,8 +13,10 @@ import numpy as np
 from benchmark.device import device_name
 from benchmark.encoders.adapter import AdaptedEncoder, DerivedEncoder
 from benchmark.encoders.api import ApiEncoder
+from benchmark.encoders.fused import HybridScorer
 from benchmark.encoders.late import LateInteractionScorer
-from benchmark.encoders.retrieve import HybridScorer, RerankRetriever, Retriever, ScoreRetriever
+from benchmark.encoders.retrieve import RerankRetriever, Retriever, ScoreRetriever
+from benchmark.encoders.runtime import parameter_count
 from benchmark.encoders.scorers import DenseScorer, Scorer
 from benchmark.encoders.sparse import SparseScorer
 from benchmark.files import Json
@@ -123,7 +125,7 @@ def _parameters(project: Project, name: str, parts: Sequence[_Part]) -> int | No
             counts[part.loaded.fingerprint] = sum(side.size for side in (maps.query, maps.document) if side is not None)
         elif not isinstance(part.loaded, DerivedEncoder):
             model = getattr(part.loaded, "model", part.loaded)
-            counts[_folder(project, part.spec)] = sum(weights.numel() for weights in model.parameters())
+            counts[_folder(project, part.spec)] = parameter_count(model)
     known = [count for count in counts.values() if count is not None]
     return sum(known) if len(known) == len(counts) else project.model_spec(name).parameters
 
@@ -166,8 +168,8 @@ def _query_ms(retriever: Retriever, questions: Sequence[str], depth: int) -> Jso
     started, taken = time.perf_counter(), []
     asked = _spread(questions, _QUESTIONS)
     for text in asked[:1]:
-        _afresh(retriever).run({"": text}, depth)
-    fresh = _afresh(retriever)
+        retriever.afresh().run({"": text}, depth)
+    fresh = retriever.afresh()
     for text in asked:
         before = time.perf_counter()
         fresh.run({"": text}, depth)
@@ -179,11 +181,6 @@ def _query_ms(retriever: Retriever, questions: Sequence[str], depth: int) -> Jso
         return None
     p50, p95 = np.percentile(taken, [50, 95])
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "questions": len(taken)}
-
-
-def _afresh(retriever: Retriever) -> Retriever:
-    """A reranker that the questions are new to: it keeps the scores of pairs that it has seen."""
-    return retriever.afresh() if isinstance(retriever, RerankRetriever) else retriever
 
 
 def _spread(texts: Sequence[str], count: int) -> list[str]:

@@ -2,21 +2,26 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.console import Reporter
+from benchmark.console import SILENT, Reporter
 from benchmark.device import device_name
 from benchmark.encoders.dense import model_errors
 from benchmark.encoders.retrieve import Retriever, open_retriever
-from benchmark.errors import BenchError, Problems
+from benchmark.evaluation.candidates import kept_candidates, make_candidates
 from benchmark.evaluation.costs import measure_costs
+from benchmark.evaluation.execute import carry_out
 from benchmark.evaluation.model import MtebSearch
+from benchmark.evaluation.needs import Texts
+from benchmark.evaluation.plan import make_plan
+from benchmark.evaluation.plan_lines import tell_plan
+from benchmark.evaluation.rates import Rates
 from benchmark.evaluation.tasks import K_VALUES, TASK_KINDS, TaskData, TaskKind, read_task_data, task_class, task_name
 from benchmark.files import Json
 from benchmark.project import Domain, Project
-from benchmark.provenance import Outcome, Stage, run_stage
+from benchmark.provenance import Outcome, Stage, kept, run_stage
 from benchmark.runs import write_run
 from benchmark.weights import model_fingerprint
 
@@ -34,7 +39,21 @@ def cutoffs(top_k: int) -> tuple[int, ...]:
 
 
 class Evaluator:
-    """Evaluates specs on the two tasks of a domain; a model is loaded once, and only when it is needed."""
+    """Evaluates specs on the two tasks of a domain; a model is loaded once, and only when it is needed.
+
+    Args:
+        project: Where the specs stand.
+        domain: On what they are evaluated.
+        inputs: What the stages `chunks`, `testset` and `candidates` made; general sets have no candidates.
+        top_k: How many hits of a query are kept.
+        reporter: Told what is done.
+        reranked: Whether the candidates are made here, the first time they are needed, where `inputs` has none.
+
+    Attributes:
+        project: As given.
+        domain: As given.
+        top_k: As given.
+    """
 
     def __init__(
         self,
@@ -43,59 +62,136 @@ class Evaluator:
         inputs: dict[str, Outcome],
         top_k: int,
         reporter: Reporter,
+        *,
+        reranked: bool = False,
     ) -> None:
-        self._project = project
-        self._domain = domain
-        self._inputs = inputs
-        self._top_k = top_k
+        self.project = project
+        self.domain = domain
+        self.top_k = top_k
+        self.has_candidates = reranked or "candidates" in inputs
+        self._inputs = dict(inputs)
         self._reporter = reporter
         self._data: dict[TaskKind, TaskData] = {}
+
+    def bare(self) -> "Evaluator":
+        """The same without its reporter and the data that it has read: small enough to go to another process."""
+        return Evaluator(
+            self.project, self.domain, self._inputs, self.top_k, SILENT, reranked=self.has_candidates
+        )  # fmt: skip
+
+    @property
+    def kinds(self) -> tuple[TaskKind, ...]:
+        """The tasks: without candidates only retrieval."""
+        return TASK_KINDS if self.has_candidates else ("retrieval",)
 
     def data(self, kind: TaskKind) -> TaskData:
         """The task's data, read once."""
         if kind not in self._data:
-            self._data[kind] = read_task_data(self._domain, kind)
+            self._data[kind] = read_task_data(self.domain, kind)
         return self._data[kind]
 
-    def evaluate(self, name: str, kinds: Sequence[TaskKind] = TASK_KINDS) -> list[Outcome]:
-        """Evaluate one spec on the given tasks.
+    def texts(self, source: Texts) -> list[str]:
+        """The texts of chunks or questions, as an encoder gets them."""
+        data = self.data("retrieval")
+        if source == "corpus":
+            return [chunk.full_text for chunk in data.chunks]
+        return [query.text for query in (data.testset.queries if source == "queries" else data.testset.unanswerable)]
+
+    def kept_candidates(self) -> Outcome | None:
+        """The candidates, where they need not be made.
+
+        Raises:
+            BenchError: Their base model cannot be had.
+        """
+        if "candidates" not in self._inputs:
+            found = kept_candidates(self.project, self.domain, self._inputs["chunks"], self._inputs["testset"])
+            if found is None:
+                return None
+            self._inputs["candidates"] = found
+        return self._inputs["candidates"]
+
+    def candidates(self, reporter: Reporter | None = None) -> Outcome:
+        """The candidates, made where they are missing.
+
+        Raises:
+            BenchError: Their base model cannot be had, or fails in whatever way.
+        """
+        if self.kept_candidates() is None:
+            chunks, testset = self._inputs["chunks"], self._inputs["testset"]
+            base = self.domain.spec.reranking.base
+            with model_errors(f"model_specs/{base}.yaml: cannot find candidates for {self.domain.name}"):
+                self._inputs["candidates"] = make_candidates(
+                    self.project, self.domain, chunks, testset, reporter or self._reporter
+                )
+        return self._inputs["candidates"]
+
+    def kept(self, name: str, kind: TaskKind, fingerprint: str) -> Outcome | None:
+        """What `evaluate` would pass over because nothing has changed; None where it would work.
+
+        Args:
+            name: The spec.
+            kind: The task.
+            fingerprint: The spec's `model_fingerprint`.
+
+        Raises:
+            BenchError: The base model of the candidates cannot be had.
+        """
+        if kind == "reranking" and self.kept_candidates() is None:
+            return None  # another set of candidates makes another run
+        folder = self.domain.run(kind, name)
+        found = STAGE.fingerprint(self._stage_inputs(kind, fingerprint), self._settings(name, kind))
+        manifest = kept(STAGE, folder, found)
+        return None if manifest is None else Outcome(folder, True, manifest)
+
+    def evaluate(
+        self, name: str, kinds: Sequence[TaskKind] | None = None, reporter: Reporter | None = None
+    ) -> list[Outcome]:
+        """Evaluate one spec on the given tasks (by default on all that there are).
 
         Raises:
             BenchError: The spec or its weights cannot be had, or the model fails in whatever way.
         """
-        with model_errors(f"model_specs/{name}.yaml: cannot be evaluated"):
-            return self._evaluate(name, kinds)
+        return list(self.each(name, self.kinds if kinds is None else kinds, reporter or self._reporter))
 
-    def _evaluate(self, name: str, kinds: Sequence[TaskKind]) -> list[Outcome]:
-        fingerprint = model_fingerprint(self._project, name)
+    def each(self, name: str, kinds: Sequence[TaskKind], reporter: Reporter) -> Iterator[Outcome]:
+        """As `evaluate`, one task after the other."""
+        with model_errors(f"model_specs/{name}.yaml: cannot be evaluated"):
+            yield from self._each(name, kinds, reporter)
+
+    def _each(self, name: str, kinds: Sequence[TaskKind], reporter: Reporter) -> Iterator[Outcome]:
+        fingerprint = model_fingerprint(self.project, name)
         opened: list[Retriever] = []
 
         def retriever() -> Retriever:
             if not opened:
                 chunks = self.data("retrieval").chunks
-                opened.append(open_retriever(self._project, self._domain, name, chunks, self._reporter))
+                opened.append(open_retriever(self.project, self.domain, name, chunks, reporter))
             return opened[0]
 
-        outcomes = []
         for kind in kinds:
-            wanted = ("chunks", "testset", *(["candidates"] if kind == "reranking" else []))
-            outcomes.append(
-                run_stage(
-                    STAGE,
-                    self._domain.run(kind, name),
-                    inputs={**{key: self._inputs[key].outputs_hash for key in wanted}, "model": fingerprint},
-                    settings={"spec": name, "task": kind, "top_k": self._top_k},
-                    build=lambda folder, kind=kind: self._build(folder, name, fingerprint, kind, retriever()),  # type: ignore[misc]
-                    reporter=self._reporter,
-                    label=f"{self._domain.name}: {kind} with {name}",
-                    device=device_name(),
-                )
+            if kind == "reranking":
+                self.candidates(reporter)
+            yield run_stage(
+                STAGE,
+                self.domain.run(kind, name),
+                inputs=self._stage_inputs(kind, fingerprint),
+                settings=self._settings(name, kind),
+                build=lambda folder, kind=kind: self._build(folder, name, fingerprint, kind, retriever()),  # type: ignore[misc]
+                reporter=reporter,
+                label=f"{self.domain.name}: {kind} with {name}",
+                device=device_name,
             )
-        return outcomes
+
+    def _stage_inputs(self, kind: TaskKind, fingerprint: str) -> dict[str, str]:
+        wanted = ("chunks", "testset", *(["candidates"] if kind == "reranking" else []))
+        return {**{key: self._inputs[key].outputs_hash for key in wanted}, "model": fingerprint}
+
+    def _settings(self, name: str, kind: TaskKind) -> Json:
+        return {"spec": name, "task": kind, "top_k": self.top_k}
 
     def _build(self, folder: Path, name: str, fingerprint: str, kind: TaskKind, retriever: Retriever) -> Json:
         model = MtebSearch(name, fingerprint, retriever)
-        task = task_class(self._domain, kind, lambda *_: self.data(kind), cutoffs(self._top_k))()
+        task = task_class(self.domain, kind, lambda *_: self.data(kind), cutoffs(self.top_k))()
         scores = run_mteb(model, task)
         queries = [query.id for query in self.data(kind).testset.queries]
         write_run(folder / "run.trec", model.last_run, name, queries)
@@ -103,7 +199,7 @@ class Evaluator:
             self._rank_unanswerable(folder, name, retriever)
         return {
             "spec": name,
-            "task": task_name(self._domain, kind),
+            "task": task_name(self.domain, kind),
             "queries": len(queries),
             "model": fingerprint,
             "testset": self._inputs["testset"].outputs_hash,
@@ -118,15 +214,15 @@ class Evaluator:
         not answered from.
         """
         texts = {query.id: query.text for query in self.data("retrieval").testset.unanswerable}
-        if texts and "candidates" in self._inputs:
-            write_run(folder / UNANSWERABLE, retriever.run(texts, self._top_k), name, texts)
+        if texts and self.has_candidates:
+            write_run(folder / UNANSWERABLE, retriever.run(texts, self.top_k), name, texts)
 
     def _costs(self, name: str, retriever: Retriever) -> Json:
         """What the system costs: facts about this run on this machine, which decide nothing."""
         data = self.data("retrieval")
         passages = [chunk.full_text for chunk in data.chunks]
         questions = [query.text for query in data.testset.queries]
-        return measure_costs(self._project, name, retriever, passages, questions, self._top_k)
+        return measure_costs(self.project, name, retriever, passages, questions, self.top_k)
 
 
 def _is_metric(key: str) -> bool:
@@ -154,26 +250,19 @@ def run_mteb(model: Any, task: Any) -> dict[str, float]:
 def evaluate_all(
     evaluator: Evaluator, names: Sequence[str], reporter: Reporter, general: Sequence[Evaluator] = ()
 ) -> list[Outcome]:
-    """Evaluate every spec; one that fails does not lose the others.
+    """Evaluate every spec on one domain; one that fails does not lose the others.
 
     Args:
         evaluator: The domain's.
         names: The specs.
-        reporter: Where it is told that one failed.
+        reporter: Told the plan, how far it has come, and where one failed.
         general: Those of general sets, on which only retrieval is measured.
 
     Raises:
-        BenchError: At the end, with the mistakes of every spec that failed.
+        ModelFailuresError: At the end, with a line for every spec that failed at its work.
+        BenchError: At the end, where nothing but mistakes in specs went wrong.
     """
-    problems = Problems()
-    outcomes: list[Outcome] = []
-    for name in names:
-        try:
-            outcomes += evaluator.evaluate(name)
-            for other in general:
-                outcomes += other.evaluate(name, ["retrieval"])
-        except BenchError as error:
-            problems.absorb(error)
-            reporter.note(f"{name}: failed ({error.problems[0]}); the others go on")
-    problems.raise_if_any()
-    return outcomes
+    rates = Rates(evaluator.project, measure=True, reporter=reporter)
+    plan = make_plan([[evaluator, *general]], names, rates)
+    tell_plan(plan, reporter)
+    return carry_out(plan, reporter).all()

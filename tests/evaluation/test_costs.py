@@ -185,6 +185,9 @@ def test_a_slow_model_is_measured_no_longer_than_needed(monkeypatch):
             self.groups = (*self.groups, len(queries))
             clock[0] += 2.0
 
+        def afresh(self):
+            return self
+
     encoder, retriever = Slow(), Slow()
     assert costs._sampled(encoder, [str(i) for i in range(1000)]) == 0.5
     assert encoder.groups == (4, 8)
