@@ -15,7 +15,10 @@ from benchmark.provenance import Outcome
 from benchmark.specs import BenchmarkSpec, FinetuneSpec, GenerateSpec
 
 if TYPE_CHECKING:
+    from benchmark.answers.answer import Inputs as AnswerInputs
+    from benchmark.evaluation.evaluate import Evaluator
     from benchmark.evaluation.tasks import TaskData, TaskKind
+    from benchmark.reporting.answers_board import Answers
     from benchmark.reporting.board import Leaderboard
     from benchmark.synthesis.generate import Inputs
 
@@ -228,43 +231,77 @@ class Pipeline:
                     pipeline.testset()
         return self._general
 
+    def evaluators(self) -> "list[Evaluator]":
+        """The domain's evaluator, and those of the general sets; their corpora and test sets are made."""
+        from benchmark.evaluation.evaluate import Evaluator
+
+        found = []
+        for one in (self, *self.general()):
+            inputs = {"chunks": one.chunks(), "testset": one.testset()}
+            found.append(
+                Evaluator(one.project, one.domain, inputs, self.spec.top_k, self.reporter, reranked=one is self)
+            )
+        return found
+
     def evaluate(self, only: str | None = None) -> list[Outcome]:
         """Every spec on both tasks, and on retrieval from the general sets."""
-        from benchmark.evaluation.evaluate import Evaluator, evaluate_all
+        from benchmark.evaluation.evaluate import evaluate_all
 
-        names = (only,) if only else self.spec.compared
-        inputs = {"chunks": self.chunks(), "testset": self.testset(), "candidates": self.candidates()}
-        general = self.general()
+        first, *general = self.evaluators()
         with self._timed("evaluate"):
-            evaluator = Evaluator(self.project, self.domain, inputs, self.spec.top_k, self.reporter)
-            others = [
-                Evaluator(
-                    self.project, other.domain, {"chunks": other.chunks(), "testset": other.testset()},
-                    self.spec.top_k, self.reporter,
-                )
-                for other in general
-            ]  # fmt: skip
-            return evaluate_all(evaluator, names, self.reporter, others)
+            return evaluate_all(first, (only,) if only else self.spec.compared, self.reporter, general)
 
-    def answers(self, fresh: bool = False) -> None:
-        """A language model's answers with each pipeline's passages, judged; nothing without `answers` in the file.
+    def answer(self, fresh: bool = False) -> Outcome:
+        """A language model's answers with each pipeline's passages.
 
         Args:
-            fresh: Ask the language models anew.
+            fresh: Ask the language model anew.
         """
-        if self.spec.answers is None:
-            return
-        from benchmark.answers.answer import Inputs, answer
+        from benchmark.answers.answer import answer
+
+        inputs = self._answer_inputs()
+        with self._timed("answers"):
+            return answer(self.project, self.domain, self.spec, inputs, self.reporter, fresh=fresh)
+
+    def planned_answers(self, fresh: bool = False) -> list[str]:
+        """What `answer` would ask: calls, tokens and money."""
+        from benchmark.answers.answer import planned
+
+        return planned(self.project, self.domain, self.spec, self._answer_inputs(), fresh)
+
+    def _answer_inputs(self) -> "AnswerInputs":
+        from benchmark.answers.answer import Inputs
+
+        return Inputs(self.chunks(), self.testset())
+
+    def judge(self, fresh: bool = False) -> "Answers":
+        """Verdicts of a judge, unless none is named, and what the kept answers are worth.
+
+        Args:
+            fresh: Ask the judge anew.
+        """
         from benchmark.answers.judge import judge
         from benchmark.reporting.answers import make_answers
 
-        with self._timed("answers"):
-            inputs = Inputs(self.chunks(), self.testset())
-            answer(self.project, self.domain, self.spec, inputs, self.reporter, fresh=fresh)
         with self._timed("judge"):
-            if self.spec.answers.judge is not None:
+            if self.spec.answers is None or self.spec.answers.judge is not None:
                 judge(self.project, self.domain, self.spec, self.reporter, fresh)
-            make_answers(self.project, self.domain, self.spec, self.reporter)
+            return make_answers(self.project, self.domain, self.spec, self.reporter)
+
+    def planned_judge(self, fresh: bool = False) -> list[str]:
+        """What `judge` would ask: calls, tokens and money."""
+        from benchmark.answers.judge import planned_judge
+
+        return planned_judge(self.project, self.domain, self.spec, fresh)
+
+    def check_answers(self) -> bool:
+        """Derive the figures of the answers anew, where the file has answers and figures are there; whether so."""
+        from benchmark.reporting.answers import NAME, check_answers
+
+        if self.spec.answers is None or not (self.domain.results / f"{NAME}.json").is_file():
+            return False
+        check_answers(self.domain, self.spec)
+        return True
 
     def leaderboard(self) -> "Leaderboard":
         """Kept runs to leaderboard, page and report; loads no model."""
@@ -283,7 +320,9 @@ class Pipeline:
         self.general()
         self.finetune(fresh=fresh)
         self.evaluate()
-        self.answers(fresh)
+        if self.spec.answers is not None:
+            self.answer(fresh)
+            self.judge(fresh)
         return self.leaderboard()
 
 

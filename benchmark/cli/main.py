@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.answer import answer, ask
+from benchmark.cli.evaluate import evaluate
 from benchmark.cli.export import export
 from benchmark.cli.hub import add, find
 from benchmark.cli.judge import judge
 from benchmark.cli.lines import counts, lines_of, lines_to_add, show_board, show_seconds
+from benchmark.cli.opening import BenchmarkFile, BenchmarkOption, DryRun, Fresh, open_pipelines
+from benchmark.cli.prune import prune
 from benchmark.cli.publish import publish
 from benchmark.cli.rate import rate
 from benchmark.cli.report import report
@@ -41,10 +44,6 @@ app = typer.Typer(
 
 _TRAINING = ("finetune", "run")
 """Commands that several processes can share the work of."""
-BenchmarkFile = Annotated[
-    Path | None, typer.Argument(help="The benchmark file; benchmark.yaml of the project by default.")
-]
-BenchmarkOption = Annotated[Path | None, typer.Option("--benchmark", "-b", help="The benchmark file.")]
 FailOnRegression = Annotated[
     bool,
     typer.Option(
@@ -52,7 +51,6 @@ FailOnRegression = Annotated[
         help="Exit with 1 where a tuned model is worse than the baseline or forgets; all is written.",
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Ask the language model anew; do not replay kept answers.")]
 
 
 def _version(value: bool) -> None:
@@ -133,7 +131,7 @@ def prompts(
 @app.command()
 def ingest(benchmark: BenchmarkFile = None) -> None:
     """Documents to chunks, questions to a test set."""
-    for pipeline in _pipelines(benchmark):
+    for pipeline in open_pipelines(benchmark):
         facts = pipeline.chunks().facts
         found = pipeline.testset().facts
         typer.echo(f"{pipeline.domain.name}: {counts(facts)}; {counts(found)}")
@@ -147,12 +145,10 @@ def generate(
         bool,
         typer.Option("--export", help="Keep the questions' answers in journal.jsonl, for those without the model."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say which calls, tokens and money it would take; ask nobody.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Chunks to synthetic training data."""
-    for pipeline in _pipelines(benchmark):
+    for pipeline in open_pipelines(benchmark):
         if dry_run:
             for line in pipeline.dry_run(fresh):
                 typer.echo(f"{pipeline.domain.name}: {line}")
@@ -170,7 +166,7 @@ def finetune(
 ) -> None:
     """Synthetic data to tuned models, each with its model spec; a linear adapter where the file names no run."""
     names = []
-    for pipeline in _pipelines(benchmark):
+    for pipeline in open_pipelines(benchmark):
         by_default = pipeline.spec.trains_by_default
         for outcome in pipeline.finetune(name, runs=pipeline.default_runs() if by_default else None):
             made = outcome.folder.name
@@ -183,16 +179,7 @@ def finetune(
         typer.echo(line)
 
 
-@app.command()
-def evaluate(
-    name: Annotated[str | None, typer.Argument(help="One model spec; those of the benchmark file by default.")] = None,
-    benchmark: BenchmarkOption = None,
-) -> None:
-    """Model specs to runs: a ranking for each question, scored by mteb."""
-    for pipeline in _pipelines(benchmark, general=True):
-        for outcome in pipeline.evaluate(name):
-            score = outcome.facts["scores"]["ndcg_at_10"]
-            typer.echo(f"{outcome.facts['task']} {outcome.facts['spec']}: nDCG@10 {score:.4f}")
+app.command()(evaluate)
 
 
 @app.command()
@@ -207,11 +194,13 @@ def leaderboard(
     from benchmark.reporting.leaderboard import check_leaderboard
 
     boards = []
-    pipelines = _pipelines(benchmark, general=True)
+    pipelines = open_pipelines(benchmark, general=True)
     for pipeline in pipelines:
         if check:
             boards.append(check_leaderboard(pipeline.domain, pipeline.spec))
             typer.echo(f"{pipeline.domain.name}: the committed leaderboard follows from its scores")
+            if pipeline.check_answers():
+                typer.echo(f"{pipeline.domain.name}: the committed figures of the answers follow from their scores")
         else:
             boards.append(pipeline.leaderboard())
             show_board(pipeline, boards[-1])
@@ -224,7 +213,7 @@ def leaderboard(
 def run(benchmark: BenchmarkFile = None, fresh: Fresh = False, fail_on_regression: FailOnRegression = False) -> None:
     """Everything that is missing, in order: from documents and questions to leaderboard and report."""
     boards = []
-    pipelines = _pipelines(benchmark, general=True)
+    pipelines = open_pipelines(benchmark, general=True)
     for pipeline in pipelines:
         boards.append(pipeline.run(fresh))
         show_board(pipeline, boards[-1])
@@ -243,6 +232,7 @@ app.command()(export)
 app.command()(find)
 app.command()(add)
 app.command()(publish)
+app.command()(prune)
 
 
 def _together(pipelines: "Sequence[Pipeline]", boards: "Sequence[Leaderboard]", check: bool = False) -> None:
@@ -273,28 +263,6 @@ def _fail_on_regression(boards: "Sequence[Leaderboard]", spec: "BenchmarkSpec") 
         raise typer.Exit(1)
 
 
-def _pipelines(benchmark: Path | None, general: bool = False) -> "list[Pipeline]":
-    """One locked pipeline for each domain of the benchmark file; the locks go with the process.
-
-    Args:
-        benchmark: The file.
-        general: Whether the results on general sets are needed, and so locked, as well.
-    """
-    from benchmark.cli.screen import Screen
-    from benchmark.pipeline import Pipeline, hold
-    from benchmark.project import Project
-
-    project = Project.find(project_folder())
-    spec = project.benchmark(benchmark or project.root / "benchmark.yaml")
-    screen = Screen()
-    pipelines = [Pipeline(project, project.domain(name), spec, screen) for name in spec.domains]
-    for pipeline in pipelines:
-        hold(pipeline.domain)
-    for name in spec.general if general else ():
-        hold(project.domain(name))
-    return pipelines
-
-
 def run_app(words: list[str] | None = None) -> int:
     """Run the command; mistakes of the user become one line each and exit code 2.
 
@@ -318,7 +286,7 @@ def _run(words: list[str] | None) -> int:
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 0
     except BenchError as error:
-        return _complain(error.problems)
+        return _complain(error.problems, error.exit_code)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
             raise
@@ -326,10 +294,10 @@ def _run(words: list[str] | None) -> int:
         return _complain([f"{where}{os.strerror(error.errno)}; nothing was half-written"])
 
 
-def _complain(lines: Sequence[str]) -> int:
+def _complain(lines: Sequence[str], code: int = 2) -> int:
     for line in lines if is_to_tell() else ():
         print(f"error: {line}", file=sys.stderr)
-    return 2
+    return code
 
 
 def run_command() -> None:

@@ -1,9 +1,10 @@
 """`domainbench publish`: results, the test set, a tuned model or the page, to the Hugging Face Hub."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from benchmark.cli.opening import BenchmarkOption, DomainOption
 
 
 def publish(
@@ -13,9 +14,7 @@ def publish(
     ],
     to: Annotated[str, typer.Option("--to", help="The repository, organisation/name; made where it is not there.")],
     model: Annotated[str | None, typer.Option("--model", help="The model's spec, for publish model.")] = None,
-    domain: Annotated[
-        str | None, typer.Option("--domain", help="The domain; that of the benchmark file by default.")
-    ] = None,
+    domain: DomainOption = None,
     dataset: Annotated[
         str | None,
         typer.Option("--dataset", help="Where the test set was published, organisation/name@commit, for model cards."),
@@ -33,7 +32,7 @@ def publish(
     licence: Annotated[
         str | None, typer.Option("--licence", help="The licence, where domain.yaml does not say it or says another.")
     ] = None,
-    benchmark: Annotated[Path | None, typer.Option("--benchmark", "-b", help="The benchmark file.")] = None,
+    benchmark: BenchmarkOption = None,
     message: Annotated[str | None, typer.Option("--message", help="The commit's message.")] = None,
 ) -> None:
     """Send results, the test set, a tuned model or the page to the Hugging Face Hub, private by default."""

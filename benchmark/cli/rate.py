@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.opening import BenchmarkOption, DomainOption, open_pipeline
+
 if TYPE_CHECKING:
     from benchmark.project import Domain
     from benchmark.rating.pairs import Material
@@ -20,9 +22,7 @@ def rate(
         str | None,
         typer.Option("--pipelines", help="Which to compare, by letter or name: A,B. The first against each other."),
     ] = None,
-    domain: Annotated[
-        str | None, typer.Option("--domain", help="The domain; that of the benchmark file by default.")
-    ] = None,
+    domain: DomainOption = None,
     port: Annotated[int, typer.Option("--port", help="Of 127.0.0.1; any free one by default.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Show the address only.")] = False,
     show_reference: Annotated[
@@ -34,7 +34,7 @@ def rate(
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Tell how far raters agree, and the judge with them; open no page.")
     ] = False,
-    benchmark: Annotated[Path | None, typer.Option("--benchmark", "-b", help="The benchmark file.")] = None,
+    benchmark: BenchmarkOption = None,
 ) -> None:
     """Rate answers blindly on a page of this machine, export the ratings, or tell how far raters agree."""
     from benchmark.errors import BenchError
@@ -69,20 +69,11 @@ def _own_name() -> str:
 
 def _material(path: Path | None, name: str | None, pipelines: str | None) -> "tuple[Domain, BenchmarkSpec, Material]":
     """The domain, the benchmark file, and what can be rated."""
-    from benchmark.cli.state import project_folder
-    from benchmark.errors import BenchError, did_you_mean
-    from benchmark.project import Project
     from benchmark.rating.pairs import chosen_pairs, read_material
 
-    project = Project.find(project_folder())
-    spec = project.benchmark(path or project.root / "benchmark.yaml")
-    if name is None:
-        if len(spec.domains) > 1:
-            raise BenchError(f"several domains; name one with --domain: {', '.join(spec.domains)}")
-        name = spec.domains[0]
-    if name not in spec.domains:
-        raise BenchError(f"--domain: the benchmark file has no '{name}'; {did_you_mean(name, spec.domains)}")
-    domain = project.domain(name)
+    # Several people may rate at once, also while something else is at work: each has a file of their own.
+    pipeline = open_pipeline(path, name, lock=False)
+    domain, spec = pipeline.domain, pipeline.spec
     return domain, spec, read_material(domain, chosen_pairs(spec.answering, pipelines), spec.seed)
 
 

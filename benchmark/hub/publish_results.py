@@ -21,6 +21,9 @@ from benchmark.synthesis.card_header import header
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 _PAGES: Final = ("leaderboard.json", "leaderboard.md", "leaderboard.csv", "leaderboard.tex")
+_ANSWERS: Final = ("answers.json", "answers.md")
+_FORMS: Final = ("report.html", "report.pdf")
+"""Of the report, with its passages, from which they cannot be taken out."""
 _MARKS: Final = re.compile(r"<!-- (/?)passages -->\n?")
 _STRIPPED: Final = (
     "*The questions and passages that stood here are left out: they are text of the documents and of the test set.*\n"
@@ -63,6 +66,12 @@ def results_parcel(project: Project, domain: Domain, request: Request, scratch: 
             items.append(page)
         else:
             left_out.append(page)
+    items += [_page_item(domain.results / name, project) for name in _ANSWERS if (domain.results / name).is_file()]
+    for path in (domain.results / name for name in _FORMS):
+        if path.is_file() and request.with_documents:
+            items.append(_page_item(path, project))
+        elif path.is_file():
+            left_out.append(LeftOut(path.name, "it shows passages; --with-documents sends it"))
     plots = domain.results / "plots"
     items += [
         Item.of_file(f"plots/{p.relative_to(plots).as_posix()}", p) for p in files_of(plots, project.results.parent)
@@ -74,7 +83,7 @@ def results_parcel(project: Project, domain: Domain, request: Request, scratch: 
     left_out.append(LeftOut("run.trec, manifests, vectors, journal", "they stay in the project"))
     return Parcel(
         "dataset", f"results of {domain.name}", unique(items), tuple(left_out),
-        owned=(*_PAGES, "leaderboard.html", "report.md", "plots/*.png", "results/local__*/*/*.json"),
+        owned=(*_PAGES, *_ANSWERS, *_FORMS, "leaderboard.html", "report.md", "plots/*.png", "results/local__*/*/*.json"),
     )  # fmt: skip
 
 
@@ -113,9 +122,7 @@ def space_parcel(project: Project, domain: Domain, request: Request, scratch: Pa
 def _page(path: Path, project: Project, request: Request) -> Item | LeftOut:
     """A page as it may be sent."""
     if path.name in _PAGES or request.with_documents:
-        if path.suffix in {".md", ".html"}:
-            return Item.of_text(path.name, without_home(read_text(path), project.root), shown(path))
-        return Item.of_file(path.name, path)
+        return _page_item(path, project)
     text = without_home(read_text(path), project.root)
     if path.suffix == ".html":
         return Item.of_text(path.name, page_without_passages(text), shown(path))
@@ -123,6 +130,13 @@ def _page(path: Path, project: Project, request: Request) -> Item | LeftOut:
     if stripped is None:
         return LeftOut(path.name, f"it does not say where its passages are; {_AGAIN}")
     return Item.of_text(path.name, stripped, shown(path))
+
+
+def _page_item(path: Path, project: Project) -> Item:
+    """A page as it is, but for the home's place."""
+    if path.suffix in {".md", ".html"}:
+        return Item.of_text(path.name, without_home(read_text(path), project.root), shown(path))
+    return Item.of_file(path.name, path)
 
 
 def report_without_passages(text: str) -> str | None:

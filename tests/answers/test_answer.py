@@ -1,13 +1,9 @@
 """The answer stage with real runs, a real journal and a real endpoint: the same for every pipeline, and nothing twice."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -305,7 +301,7 @@ def test_a_budget_stops_cleanly_and_a_higher_one_goes_on(evaluated, serve, capsy
     assert len(server.asked) == len(set(server.asked)) == 18
 
 
-def test_after_kills_nothing_is_asked_twice_and_the_bytes_are_the_same(evaluated, serve):
+def test_after_kills_nothing_is_asked_twice_and_the_bytes_are_the_same(evaluated, serve, start_command):
     def echo(body):
         return said(f"{' '.join(ids_in(body))} {question_in(body)}")
 
@@ -317,19 +313,12 @@ def test_after_kills_nothing_is_asked_twice_and_the_bytes_are_the_same(evaluated
     write(evaluated, server.url)
     text = (evaluated.root / "benchmark.yaml").read_text().replace("model: m", "model: m, concurrency: 1")
     (evaluated.root / "benchmark.yaml").write_text(text)
-    code = (
-        "import sys; from benchmark.cli.main import app, run_app; from benchmark.cli.answer import answer\n"
-        "if 'answer' not in {command.callback.__name__ for command in app.registered_commands}: app.command()(answer)\n"
-        "sys.exit(run_app(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", code, "--project", str(evaluated.root), "answer"]
     for wanted in (4, 4):
         server.forget()
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = start_command(evaluated, "answer")
         while child.poll() is None and len(server.bodies) < wanted:
             time.sleep(0.002)
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
+        child.kill()
         assert not folder(evaluated).exists()
     before = kept()
     assert before

@@ -71,6 +71,13 @@ def test_answers_are_made_and_judged_by_the_commands(project, capsys):
     said = capsys.readouterr().out
     assert "judge: support" in said and "results/village/answers.md" in said
 
+    assert run(project, "leaderboard") == run(project, "leaderboard", "--check") == 0
+    assert "the committed figures of the answers follow from their scores" in capsys.readouterr().out
+    page = domain.results / "answers.md"
+    page.write_text(page.read_text().replace("1.000", "0.900"))
+    assert run(project, "leaderboard", "--check") == 2
+    assert "answers.md: differs from what the scores give" in capsys.readouterr().err
+
 
 def test_what_is_missing_is_told_in_a_line(project, capsys):
     server = Both()

@@ -306,6 +306,26 @@ def test_with_documents_the_pages_go_whole(desk):
     assert desk.files()["report.md"] == (desk.results / "report.md").read_bytes()
 
 
+def test_what_answers_are_worth_goes_and_the_reports_other_forms_only_with_documents(desk):
+    planted = {
+        "answers.json": b"{}\n",
+        "answers.md": b"# Answers\n",
+        "report.html": b"<p>x</p>",
+        "report.pdf": b"%PDF-1.7 x",
+    }
+    for name, body in planted.items():
+        (desk.results / name).write_bytes(body)
+    lines = desk.publish("results")
+    assert {"answers.json", "answers.md"} <= desk.files().keys() and not {
+        "report.html",
+        "report.pdf",
+    } & desk.files().keys()
+    for name in ("report.html", "report.pdf"):
+        assert f"left out: {name}: it shows passages; --with-documents sends it" in lines
+    desk.publish("results", with_documents=True)
+    assert planted.items() <= desk.files().items()
+
+
 def test_documents_need_a_licence(desk):
     file = desk.domain.folder / "domain.yaml"
     file.write_text(file.read_text().replace("licence: CC0-1.0\n", ""))

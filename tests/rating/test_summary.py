@@ -238,7 +238,7 @@ MISTAKES = [
     ({"pipelines": "A,Q"}, "no pipeline 'Q'"),
     ({"pipelines": "A"}, "two or more"),
     ({"pipelines": "A,zq-plain"}, "twice"),
-    ({"domain": "city"}, "no 'city'"),
+    ({"domain": "city"}, "--domain city: not under 'domains'"),
     ({"rater": "../x", "no_browser": True}, "--rater"),
     ({"rater": "ann", "port": 70000, "no_browser": True}, "--port 70000"),
 ]
