@@ -32,8 +32,9 @@ check-style: $(INSTALLED)
 check-wheel: $(INSTALLED)
 	bash scripts/check_wheel.sh $(BIN)/python
 
-# About three hours in all; each can be run by itself.
-bench: bench-reference bench-llm bench-mining bench-synthetic bench-adapter bench-training bench-tuning
+# About four hours in all; each can be run by itself.
+bench: bench-reference bench-llm bench-mining bench-synthetic bench-adapter bench-training bench-tuning \
+	bench-search bench-leaderboard bench-backends bench-engine
 
 bench-%: $(INSTALLED)
 	$(BIN)/python scripts/bench_$*.py

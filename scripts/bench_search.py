@@ -23,7 +23,8 @@ from benchmark.encoders.search import BLOCK, Block, top_k
 def unit(rng: np.random.Generator, rows: int, dimensions: int) -> NDArray[np.float32]:
     """Random directions, shape (rows, dimensions)."""
     vectors = rng.standard_normal((rows, dimensions), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def write(path: Path, rows: int, dimensions: int) -> None:

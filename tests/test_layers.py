@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "benchmark"
 HEAVY = {
     "torch", "mteb", "sentence_transformers", "transformers", "ranx", "openai", "huggingface_hub", "matplotlib",
     "datasets", "scipy", "sklearn", "numba", "bm25s", "pyarrow", "httpx2", "jsonschema", "lingua", "starlette", "uvicorn", "playwright",
-    "typst", "haystack", "haystack_integrations",
+    "typst", "haystack", "haystack_integrations", "onnx", "onnxruntime", "openvino", "ray",
 }  # fmt: skip
 LAYERS = [
     {

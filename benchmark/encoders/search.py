@@ -111,7 +111,7 @@ class _Best:
     ) -> NDArray[np.bool_]:
         kept = np.zeros(len(rows), dtype=bool)
         for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-            order = sorted(range(start, stop), key=lambda i: (scores[i], self._ids[positions[i]]), reverse=True)
+            order = sorted(range(start, stop), key=lambda i: (scores[i], self._ids[int(positions[i])]), reverse=True)
             kept[order[: self._depth]] = True
         return kept
 
