@@ -1,6 +1,7 @@
 """Nine variants of one model: `domainbench evaluate` beside one plain `mteb.evaluate` for each, in one run.
 
-    python scripts/bench_engine.py [folder] [--questions N] [--candidates N] [--retrieval-only]
+    python scripts/bench_engine.py [folder] [--questions N] [--candidates N] [--max-length N]
+                                   [--retrieval-only]
 
 The folder holds corpus.jsonl, queries.jsonl and qrels.tsv (BEIR); by default the sample data beside the repository.
 Ours runs the domain's two tasks (retrieval; reranking of the same candidates) and measures costs, from the start of its
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=SHARED / "covidqa")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--candidates", type=int, default=20)
+    parser.add_argument("--max-length", type=int, default=256, help="tokens of a text; of a pair twice as many")
     parser.add_argument("--retrieval-only", action="store_true")
     parser.add_argument("--plain", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -48,7 +50,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "project"
-        prepare(root, asked.folder.resolve(), asked.questions, asked.candidates)
+        prepare(root, asked.folder.resolve(), asked.questions, asked.candidates, asked.max_length)
         measure(root, ["--candidates", str(asked.candidates), *(["--retrieval-only"] if asked.retrieval_only else [])])
 
 
@@ -152,7 +154,7 @@ def plain(root: Path, names: list[str], candidates: int, retrieval_only: bool) -
 # --- preparation ----------------------------------------------------------------------------------------------------
 
 
-def prepare(root: Path, folder: Path, questions: int, candidates: int) -> None:
+def prepare(root: Path, folder: Path, questions: int, candidates: int, length: int) -> None:
     """A project with so many of the folder's questions and all nine variants."""
     data = root / "data" / folder.name
     data.mkdir(parents=True)
@@ -166,11 +168,13 @@ def prepare(root: Path, folder: Path, questions: int, candidates: int) -> None:
     project, domain = make_project(root, data)
     page = root / "tasks" / folder.name / "domain.yaml"
     page.write_text(page.read_text(encoding="utf-8").replace("depth: 10", f"depth: {candidates}"), encoding="utf-8")
-    make_weights(root, model_folder(project, BASE, project.model_spec(BASE)))
+    make_weights(root, model_folder(project, BASE, project.model_spec(BASE)), length)
+    page = root / "model_specs" / f"{BASE}.yaml"
+    page.write_text(yaml.safe_dump(yaml.safe_load(page.read_text(encoding="utf-8")) | {"max_length": length}))
     specs: dict[str, dict[str, Any]] = {
-        "tuned": {"path": "models/tuned"},
-        "mixed": {"path": "models/mixed"},
-        "reranker": {"path": "models/reranker", "kind": "cross-encoder"},
+        "tuned": {"path": "models/tuned", "max_length": length},
+        "mixed": {"path": "models/mixed", "max_length": length},
+        "reranker": {"path": "models/reranker", "kind": "cross-encoder", "max_length": min(512, 2 * length)},
         "adapter": {"base": BASE, "adapter": "models/adapter"},
         **{
             name: {"retriever": first, "reranker": "reranker", "depth": candidates}
@@ -183,7 +187,7 @@ def prepare(root: Path, folder: Path, questions: int, candidates: int) -> None:
     Pipeline(Project(root), domain, None, Screen()).testset()
 
 
-def make_weights(root: Path, base: Path) -> None:
+def make_weights(root: Path, base: Path, length: int) -> None:
     """Variants of the base's weights, and an adapter."""
     import numpy as np
     import torch
@@ -192,16 +196,21 @@ def make_weights(root: Path, base: Path) -> None:
     from benchmark.encoders.adapter import LinearMaps
 
     torch.manual_seed(0)
-    folders = {BASE: str(base), "adapter": str(base)}
+    model = SentenceTransformer(str(base), device="cpu")
+    model.max_seq_length = length
+    folders = dict.fromkeys((BASE, "adapter"), str(root / "models" / "base"))
+    model.save(folders[BASE])
     for name in ("tuned", "mixed"):
-        model = SentenceTransformer(str(base), device="cpu")
+        model = SentenceTransformer(folders[BASE], device="cpu")
         with torch.no_grad():
             for weights in model.parameters():
                 weights += NOISE * torch.randn_like(weights)
         folders[name] = str(root / "models" / name)
         model.save(folders[name])
     folders["reranker"] = str(root / "models" / "reranker")
-    CrossEncoder(str(base), num_labels=1, device="cpu").save_pretrained(folders["reranker"])
+    CrossEncoder(str(base), num_labels=1, max_length=min(512, 2 * length), device="cpu").save_pretrained(
+        folders["reranker"]
+    )
     same = LinearMaps.identity(384, both=False)
     noise = np.random.default_rng(0).standard_normal(same.query.shape).astype(np.float32)
     (root / "models" / "adapter").mkdir()

@@ -120,8 +120,11 @@ class OnnxRuntime:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters warn of whatever might go wrong; here the result is compared with the original's."""
-    before = logging.root.manager.disable
+    """Exporters warn of whatever might go wrong; here the result is compared with the original's.
+
+    They also log through the root, which then gets a handler that prints what any library logs from now on.
+    """
+    before, handlers = logging.root.manager.disable, list(logging.root.handlers)
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -129,3 +132,4 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        logging.root.handlers[:] = handlers

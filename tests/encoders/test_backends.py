@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import shutil
@@ -182,6 +183,12 @@ def test_weights_beside_the_graph(specs, monkeypatch):
     assert (open_encoder(specs, "tiny-onnx-int8").encode(TEXTS, "query") == expected).all()
     assert len(list(folder.iterdir())) == 3
     assert open_encoder(specs, "tiny-onnx-int8").encode(TEXTS, "query").shape == expected.shape
+
+
+def test_an_export_leaves_no_handler_that_prints_what_others_log(specs, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    open_encoder(specs, "tiny-onnx-int8")
+    assert logging.root.handlers == []
 
 
 def test_two_at_once_export_once(specs, monkeypatch):
