@@ -1,10 +1,12 @@
 """Reading strictly and writing so that a kill at any point leaves either the old file or the new one."""
 
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,10 +47,29 @@ def hash_json(value: object) -> str:
     return hash_text(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
 
 
+_LARGE = 2**20
+"""Bytes from which on a file's hash is remembered: weights are asked for by every spec that is made of them."""
+_SETTLED = 2.0
+"""Seconds that a file must have been left alone: a change within the clock's step would not show in its times."""
+
+
 def hash_file(path: Path) -> str:
-    """sha256 of a file's content, in hex."""
+    """sha256 of a file's content, in hex; large files are read once in a process, as long as they do not change."""
+    found = path.stat()
+    if found.st_size < _LARGE or time.time() - max(found.st_mtime, found.st_ctime) < _SETTLED:
+        return _hashed(path)
+    return _remembered(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _hashed(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(path: Path, *identity: int) -> str:
+    """The hash of a file with this device, number, size, time of writing and time of any change."""
+    return _hashed(path)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -270,7 +291,15 @@ def read_yaml(path: Path) -> Json:
     Raises:
         BenchError: With file, line and cause.
     """
-    text = read_text(path)
+    return parse_yaml(read_text(path), path)
+
+
+def parse_yaml(text: str, path: Path) -> Json:
+    """As `read_yaml`, of the text that stands in a file.
+
+    Raises:
+        BenchError: With file, line and cause.
+    """
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a subclass of SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -294,6 +294,12 @@ class Pipeline:
 
         return planned_judge(self.project, self.domain, self.spec, fresh)
 
+    def check_by_ranx(self, board: "Leaderboard") -> int | None:
+        """Have ranx score the kept runs as well; how many scores were equal, None where a leaderboard's runs are not kept."""
+        from benchmark.reporting.by_ranx import check_by_ranx
+
+        return check_by_ranx(self.domain, self.spec, board)
+
     def check_answers(self) -> bool:
         """Derive the figures of the answers anew, where the file has answers and figures are there; whether so."""
         from benchmark.reporting.answers import NAME, check_answers
@@ -304,15 +310,11 @@ class Pipeline:
         return True
 
     def leaderboard(self) -> "Leaderboard":
-        """Kept runs to leaderboard, page and report; loads no model."""
-        from benchmark.reporting.leaderboard import make_leaderboard, write_page
-        from benchmark.reporting.report import make_report
+        """Kept runs to leaderboard, page and report; loads no model, and skips what would be the same."""
+        from benchmark.reporting.whole import make_all
 
         with self._timed("leaderboard and report"):
-            board = make_leaderboard(self.project, self.domain, self.spec, self.reporter)
-            make_report(self.project, self.domain, self.spec, board, self.reporter)
-            write_page(self.project, self.domain, self.spec, board)
-        return board
+            return make_all(self.project, self.domain, self.spec, self.reporter)
 
     def run(self, fresh: bool = False) -> "Leaderboard":
         """All of it, in order; what has not changed is skipped."""

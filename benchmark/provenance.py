@@ -20,8 +20,8 @@ from benchmark.files import Json, dump_json, files_below, hash_file, hash_json, 
 
 MANIFEST = "manifest.json"
 _PACKAGES = (
-    "domainbench", "mteb", "sentence-transformers", "transformers", "torch", "datasets", "ranx", "numpy", "scipy",
-    "bm25s", "semantic-text-splitter", "openai",
+    "domainbench", "mteb", "sentence-transformers", "transformers", "torch", "datasets", "pytrec-eval-terrier", "numpy",
+    "scipy", "bm25s", "semantic-text-splitter", "openai",
 )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def run_stage(
     build: Callable[[Path], Json],
     reporter: Reporter,
     label: str = "",
-    device: str = "cpu",
+    device: str | Callable[[], str] = "cpu",
 ) -> Outcome:
     """Make a stage's output folder, or skip it with a word on the screen.
 
@@ -95,7 +95,7 @@ def run_stage(
         build: Fills the (temporary) folder it is given and returns facts for the manifest.
         reporter: Where the word goes.
         label: What to call this run on the screen; the stage's name by default.
-        device: Recorded in the manifest.
+        device: Recorded in the manifest; what has to be found out (by loading torch) is asked for after the work.
 
     Raises:
         BenchError: Whatever `build` raises; the old folder then stays as it was.
@@ -119,7 +119,7 @@ def run_stage(
             "outputs": {p.relative_to(temporary).as_posix(): hash_file(p) for p in files_below(temporary)},
             "facts": facts,
             "seconds": round(time.perf_counter() - started, 2),
-            "device": device,
+            "device": device if isinstance(device, str) else device(),
             "python": platform.python_version(),
             "packages": package_versions(),
             "code": code_state(),

@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,7 @@ CONFIDENCE = 0.95
 EXACT_LIMIT = 14  # 2 ** 14 sign patterns are fewer than the 20,000 that would be drawn
 SAME = 1e-12  # scores are sums of a few fractions: a smaller gap is rounding, not a difference
 _BLOCK = 2_000_000  # numbers held at once: 16 MB
+_KEPT = 2**25  # bytes of one set of draws that is kept for the next columns of as many queries
 
 
 class Interval(NamedTuple):
@@ -113,9 +114,14 @@ def bootstrap_intervals(
     if n < 2:
         return [None] * columns
     means = np.concatenate([weights @ matrix for weights in _resampled(n, resamples, seed)]) / n
+    return [Interval(float(low), float(high)) for low, high in zip(*_percentiles(means.T, confidence), strict=True)]
+
+
+def _percentiles(means: Floats, confidence: float) -> Floats:
+    """Both ends of the middle part of each row, shape (2, n_rows)."""
     tail = (1 - confidence) / 2
-    ends = np.quantile(means, [tail, 1 - tail], axis=0)
-    return [Interval(float(low), float(high)) for low, high in ends.T]
+    # In place of a view across the rows, which takes numpy longer.
+    return np.asarray(np.quantile(np.ascontiguousarray(means), [tail, 1 - tail], axis=1))
 
 
 def bootstrap_interval(
@@ -149,20 +155,30 @@ def stratified_interval(
     for place, column in enumerate(columns):
         drawn = _resampled(len(column), resamples, (seed, place))
         total += np.concatenate([weights @ column for weights in drawn]) / len(column)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(total / len(columns), [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    return Interval(*_percentiles((total / len(columns))[None], confidence)[:, 0].tolist())
 
 
 def _resampled(n: int, resamples: int, seed: int | tuple[int, int]) -> Iterator[Floats]:
     """How often each query was drawn, in blocks of shape (block, n_queries)."""
+    small = n * resamples * np.min_scalar_type(n).itemsize <= _KEPT
+    for counts_of_block in _kept_resamples(n, resamples, seed) if small else _resamples(n, resamples, seed):
+        yield counts_of_block.astype(np.float64)
+
+
+def _resamples(n: int, resamples: int, seed: int | tuple[int, int]) -> Iterator[NDArray[Any]]:
     rng = np.random.default_rng(seed)
     block = max(1, _BLOCK // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         drawn = rng.integers(0, n, size=(rows, n))
         drawn += np.arange(rows)[:, None] * n
-        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_resamples(n: int, resamples: int, seed: int | tuple[int, int]) -> list[NDArray[Any]]:
+    """As `_resamples`; both tasks, all pairs and other groups of as many queries have the same ones."""
+    return [block.astype(np.min_scalar_type(n)) for block in _resamples(n, resamples, seed)]
 
 
 # --- paired test ----------------------------------------------------------------------------------------------------
@@ -212,13 +228,28 @@ def _signs(m: int) -> Floats:
 def _drawn(gaps: Floats, permutations: int, seed: int) -> Floats:
     n = len(gaps)
     bar = np.abs(gaps.sum(axis=0)) - n * SAME
-    rng = np.random.default_rng(seed)
     hits = np.zeros(gaps.shape[1])
+    for flips in _kept_flips(n, permutations, seed) if n * permutations <= _KEPT else _flips(n, permutations, seed):
+        signs = flips.astype(np.float64)
+        signs *= -2.0
+        signs += 1.0
+        sums = signs @ gaps
+        hits += (np.abs(sums, out=sums) >= bar).sum(axis=0)
+    return np.asarray((hits + 1) / (permutations + 1), dtype=np.float64)
+
+
+def _flips(n: int, permutations: int, seed: int) -> Iterator[NDArray[np.int8]]:
+    """Which differences change their sign (1) or not (0), in blocks of shape (block, n_queries)."""
+    rng = np.random.default_rng(seed)
     block = max(1, _BLOCK // n)
     for start in range(0, permutations, block):
-        flips = rng.integers(0, 2, size=(min(block, permutations - start), n), dtype=np.int8)
-        hits += (np.abs((1.0 - 2.0 * flips) @ gaps) >= bar).sum(axis=0)
-    return np.asarray((hits + 1) / (permutations + 1), dtype=np.float64)
+        yield rng.integers(0, 2, size=(min(block, permutations - start), n), dtype=np.int8)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_flips(n: int, permutations: int, seed: int) -> list[NDArray[np.int8]]:
+    """As `_flips`; both tasks, all pairs and other groups of as many queries have the same ones."""
+    return list(_flips(n, permutations, seed))
 
 
 # --- correction, verdict, power -------------------------------------------------------------------------------------

@@ -3,7 +3,11 @@
 import importlib.util
 import json
 import os
+import select
 import shutil
+import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -201,6 +205,80 @@ def serve():
     yield start
     for server in servers:
         server.close()
+
+
+# --- processes of their own, to be killed ---
+
+
+class Started:
+    """A process that runs code of its own; as of `subprocess.Popen`, as far as tests need it."""
+
+    def __init__(self, warm: subprocess.Popen, code: str, errors: Path, environment: dict[str, str]) -> None:
+        order = {"code": textwrap.dedent(code), "errors": str(errors), "environment": environment}
+        self._warm, self._errors = warm, errors
+        self.returncode: int | None = None
+        warm.stdin.write(json.dumps(order).encode() + b"\n")
+        self.pid = int(warm.stdout.readline())
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+        if self.returncode is None and select.select([self._warm.stdout], [], [], 0)[0]:
+            self.returncode = int(self._warm.stdout.readline())
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait for the end; returns the exit status, negative where a signal ended it."""
+        if self.returncode is None:
+            self.returncode = int(self._warm.stdout.readline())
+        return self.returncode
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+    @property
+    def stderr(self) -> str:
+        """What it has said so far on standard error."""
+        return self._errors.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def warm_process():
+    """Loading torch takes longer than most of what is tested: one process has done it for all that are started."""
+    script = Path(__file__).with_name("warm_process.py")
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, str(script)], stdin=pipe, stdout=pipe, bufsize=0)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def start(warm_process, tmp_path):
+    """Start a process of its own with the code given, one at a time; what still runs at the end is killed."""
+    started = []
+
+    def begin(code: str, **environment: str) -> Started:
+        errors = tmp_path / f"errors-{len(started)}.txt"
+        started.append(Started(warm_process, code, errors, environment))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def start_command(start):
+    """Start a `domainbench` command in a process of its own."""
+
+    def begin(project: Project, *words: str) -> Started:
+        line = ["--project", str(project.root), *words]
+        return start(f"import sys\nfrom benchmark.cli.main import run_app\nsys.exit(run_app({line!r}))")
+
+    return begin
 
 
 # --- pages in a real browser ---

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import textwrap
 
 import pytest
 
+from benchmark import files
 from benchmark.errors import BenchError, Problems, did_you_mean
 from benchmark.files import hash_tree, read_jsonl, read_text, read_yaml, replacing, write_jsonl, write_text
 
@@ -121,3 +123,21 @@ def test_tree_hash_sees_content_and_names_but_not_times(tmp_path):
 
 def test_hint():
     assert did_you_mean("ndcg@1", ["ndcg@10", "map"]) == "did you mean 'ndcg@10'?"
+
+
+def test_a_large_file_is_hashed_again_only_after_a_change(tmp_path, monkeypatch):
+    read = []
+    real = files._hashed
+    monkeypatch.setattr(files, "_hashed", lambda path: (read.append(path.name), real(path))[1])
+    path = tmp_path / "weights"
+    path.write_bytes(b"a" * (2**20 + 1))
+    first = files.hash_file(path)
+    assert files.hash_file(path) == first and len(read) == 2, "just written: read each time"
+    monkeypatch.setattr(files, "_SETTLED", -1e9)
+    assert files.hash_file(path) == files.hash_file(path) == first and len(read) == 3
+    path.write_bytes(b"b" * (2**20 + 2))
+    second = files.hash_file(path)
+    assert second == hashlib.sha256(path.read_bytes()).hexdigest() != first
+    small = tmp_path / "small"
+    small.write_text("x")
+    assert files.hash_file(small) == files.hash_file(small) and read[-2:] == ["small", "small"]

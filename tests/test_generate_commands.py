@@ -1,10 +1,6 @@
 """`generate` from every kind of source through the command, its dry run, its prompts, and a kill in the middle."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pyarrow as pa
@@ -220,20 +216,17 @@ def test_mistakes_are_one_line_and_code_2(project, capsys, more, told):
     assert not (project.root / "results" / "village" / "synthetic").exists()
 
 
-def test_killed_at_any_point_it_ends_with_the_same_bytes(project, serve):
+def test_killed_at_any_point_it_ends_with_the_same_bytes(project, serve, start_command):
     server = serve(writer, delay=0.02)
     write(project, endpoint(server) + "  filters: {near_duplicate: 1.0, leak_similarity: 1.0, off: [round_trip]}\n")
     text = (project.root / "benchmark.yaml").read_text().splitlines()
     del text[3]  # the first of the two `filters`
     (project.root / "benchmark.yaml").write_text("\n".join(text), encoding="utf-8")
-    command = [sys.executable, "-c", "import sys; from benchmark.cli.main import run_app; sys.exit(run_app(sys.argv[1:]))",
-               "--project", str(project.root), "generate"]  # fmt: skip
     for wanted in (1, 3):
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = start_command(project, "generate")
         while child.poll() is None and len(server.bodies) < wanted:
             time.sleep(0.005)
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
+        child.kill()
     assert run(project, "generate") == 0
     folder = project.root / "results" / "village"
     made = {path.name: path.read_bytes() for path in (folder / "synthetic").iterdir() if path.name != "manifest.json"}

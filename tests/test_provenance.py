@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from benchmark.console import Notes
+from benchmark.console import SILENT, Notes
 from benchmark.errors import BenchError
-from benchmark.provenance import Stage, run_stage
+from benchmark.provenance import Outcome, Stage, run_stage
 
 STAGE = Stage("sample", 1)
 
@@ -80,3 +80,16 @@ def test_files_that_a_stage_does_not_read_change_nothing_for_it(tmp_path):
     one, other = outcome("CC0"), outcome("CC-BY")
     assert one.outputs_hash != other.outputs_hash
     assert one.hash_without(["README.md"]) == other.hash_without(["README.md"]) != other.hash_without(["data.txt"])
+
+
+def test_the_device_is_only_asked_for_where_there_was_work(tmp_path):
+    asked = []
+
+    def make() -> Outcome:
+        return run_stage(
+            Stage("s", 1), tmp_path / "out", inputs={}, settings={}, build=lambda folder: {}, reporter=SILENT,
+            device=lambda: asked.append("asked") or "cuda",
+        )  # fmt: skip
+
+    assert make().manifest["device"] == make().manifest["device"] == "cuda"
+    assert asked == ["asked"]

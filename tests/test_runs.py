@@ -3,9 +3,10 @@ import random
 import numpy as np
 import pytest
 
+from benchmark import runs
 from benchmark.errors import BenchError
 from benchmark.records import Hit
-from benchmark.runs import rank, rank_row, read_run, write_run
+from benchmark.runs import Ranking, rank, rank_row, read_ranking, read_run, write_run
 
 
 def test_ties_go_by_id_descending_as_in_trec_eval():
@@ -49,3 +50,59 @@ def test_broken_run_files_name_the_line(tmp_path):
         read_run(path)
     with pytest.raises(BenchError, match="domainbench evaluate"):
         read_run(tmp_path / "none.trec")
+
+
+def made_run(seed: int) -> dict[str, list[Hit]]:
+    """A run with ties, of many lengths."""
+    rng = np.random.default_rng(seed)
+    rows = {}
+    for query in range(40):
+        chosen = rng.choice(200, int(rng.integers(1, 60)), replace=False)
+        scores = rng.integers(0, 9, len(chosen)) / 8 if query % 2 else rng.normal(size=len(chosen))
+        rows[f"q{query}"] = rank({f"d{i}#ä": float(s) for i, s in zip(chosen, scores, strict=True)}, 50)
+    return rows
+
+
+def test_columns_hold_the_same_run_as_its_lines(tmp_path):
+    run = made_run(1)
+    write_run(tmp_path / "r.trec", run, "spec", run)
+    ranking = runs._as_written(tmp_path / "r.trec")
+    assert ranking is not None, "the file is as this program writes it"
+    assert dict(ranking) == runs._line_by_line(tmp_path / "r.trec") == run
+    assert list(ranking) == list(run) and len(ranking) == 40 and ranking.depth == max(map(len, run.values()))
+    assert "q3" in ranking and "q99" not in ranking and ranking.get("q99") is None
+    assert ranking.heads("q3", 2) == [hit.chunk for hit in run["q3"][:2]] and ranking.heads("q99", 2) == []
+    assert dict(Ranking.of({**run, "none": []})) == run
+
+
+@pytest.mark.parametrize("edit", [
+    lambda lines: lines[::-1],
+    lambda lines: [line.replace(" ", "\t") for line in lines],
+    lambda lines: [line.replace(" Q0 ", "  0 ") for line in lines],
+    lambda lines: [line.replace(" Q0 ", " \"Q0 ") for line in lines],
+    lambda lines: lines[1::2] + lines[::2],
+])  # fmt: skip
+def test_a_file_in_another_order_or_form_is_the_same_run(tmp_path, edit):
+    run = made_run(2)
+    write_run(tmp_path / "r.trec", run, "spec", run)
+    lines = (tmp_path / "r.trec").read_text().splitlines()
+    (tmp_path / "r.trec").write_text("\n".join(edit(lines)) + "\n")
+    assert dict(read_ranking(tmp_path / "r.trec")) == read_run(tmp_path / "r.trec") == run
+
+
+def test_a_chunk_twice_in_a_long_file_is_told_with_its_line(tmp_path):
+    run = made_run(3)
+    write_run(tmp_path / "r.trec", run, "spec", run)
+    lines = (tmp_path / "r.trec").read_text().splitlines()
+    chunk = lines[0].split()[2]
+    last = len(run["q0"])
+    (tmp_path / "r.trec").write_text(
+        "\n".join([*lines[:last], f"q0 Q0 {chunk} {last + 1} -99.0 spec", *lines[last:]]) + "\n"
+    )
+    with pytest.raises(BenchError, match=rf"r.trec:{last + 1}: chunk {chunk} a second time for query q0"):
+        read_ranking(tmp_path / "r.trec")
+
+
+def test_an_empty_file_is_an_empty_run(tmp_path):
+    (tmp_path / "r.trec").write_text("")
+    assert read_run(tmp_path / "r.trec") == {} and read_ranking(tmp_path / "r.trec").depth == 0

@@ -245,3 +245,11 @@ def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p_values):
         assert p <= c <= min(1.0, p * len(p_values)) + 1e-12
     for (p, c), (q, d) in itertools.combinations(zip(p_values, corrected, strict=True), 2):
         assert (p <= q) <= (c <= d) or p == q
+
+
+def test_draws_that_are_kept_are_those_that_are_drawn_anew(monkeypatch):
+    gaps = np.random.default_rng(4).normal(0.1, 1, size=(300, 3))
+    kept = stats.bootstrap_intervals(gaps, resamples=2000), stats.sign_flip_tests(gaps, permutations=2000)
+    assert (stats.bootstrap_intervals(gaps, resamples=2000), stats.sign_flip_tests(gaps, permutations=2000)) == kept
+    monkeypatch.setattr(stats, "_KEPT", 0)
+    assert (stats.bootstrap_intervals(gaps, resamples=2000), stats.sign_flip_tests(gaps, permutations=2000)) == kept

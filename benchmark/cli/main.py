@@ -199,6 +199,12 @@ def leaderboard(
         if check:
             boards.append(check_leaderboard(pipeline.domain, pipeline.spec))
             typer.echo(f"{pipeline.domain.name}: the committed leaderboard follows from its scores")
+            scores = pipeline.check_by_ranx(boards[-1])
+            typer.echo(
+                f"{pipeline.domain.name}: its runs are not kept here, so ranx was not asked"
+                if scores is None
+                else f"{pipeline.domain.name}: ranx gives the same {scores:,} scores"
+            )
             if pipeline.check_answers():
                 typer.echo(f"{pipeline.domain.name}: the committed figures of the answers follow from their scores")
         else:

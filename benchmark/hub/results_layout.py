@@ -1,21 +1,14 @@
-"""Kept runs as mteb lays out results: `results/<org__model>/<revision>/{<Task>.json, model_meta.json}`.
-
-`mteb.ResultCache(folder).load_results()` reads them. A model is called `local/<spec>`, as it was when mteb scored it,
-and its revision is our fingerprint: the name on the Hub alone would hide prompts, lengths and compositions, and mix
-these figures with those of others.
-"""
+"""The runs of a leaderboard as mteb lays out results (`benchmark.evaluation.layout`)."""
 
 import json
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from benchmark.errors import BenchError
-from benchmark.files import Json, dump_json, read_json, shown
+from benchmark.evaluation.layout import META, model_folder, model_meta, task_result
+from benchmark.files import dump_json, read_json, shown
 from benchmark.hub.parcel import Item, LeftOut
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
 from benchmark.reporting.board import TASKS, Leaderboard
-
-_MAIN: Final = "ndcg_at_10"
 
 
 class Layout(NamedTuple):
@@ -36,7 +29,7 @@ def results_layout(project: Project, domain: Domain, board: Leaderboard) -> Layo
     items: list[Item] = []
     left_out: list[LeftOut] = []
     for system in board.systems:
-        folder = f"results/local__{system.name}/{system.fingerprint}"
+        folder = model_folder(system.name, system.fingerprint)
         found = 0
         for task in TASKS:
             place = domain.run(task, system.name) / MANIFEST
@@ -48,51 +41,11 @@ def results_layout(project: Project, domain: Domain, board: Leaderboard) -> Layo
                 why = "the kept run is of another model or test set than the leaderboard's"
                 left_out.append(LeftOut(f"{folder}/{board.task_names[task]}.json", why))
             else:
-                text = json.dumps(_task_result(domain, manifest), indent=2) + "\n"
+                text = json.dumps(task_result(domain, manifest), indent=2) + "\n"
                 items.append(Item.of_text(f"{folder}/{facts['task']}.json", text, shown(place)))
                 found += 1
         if found:
             items.append(
-                Item.of_text(f"{folder}/model_meta.json", dump_json(_meta(project, system.name, system.fingerprint)))
+                Item.of_text(f"{folder}/{META}", dump_json(model_meta(project, system.name, system.fingerprint)))
             )
     return Layout(items, left_out)
-
-
-def _task_result(domain: Domain, manifest: Json) -> Json:
-    """What mteb's TaskResult holds, from a run's manifest."""
-    facts, version = manifest["facts"], manifest.get("packages", {}).get("mteb")
-    scores = facts["scores"]
-    row = {
-        **scores,
-        "main_score": scores[_MAIN],
-        "hf_subset": "default",
-        "languages": [domain.spec.language],
-        "mteb_version": version,
-    }
-    return {
-        # The hash of queries and judgements that the run was scored on: no commit has them, and it must tell them apart.
-        "dataset_revision": facts["testset"][:40],
-        "task_name": facts["task"],
-        "mteb_version": version,
-        "scores": {"test": [row]},
-        "evaluation_time": manifest.get("seconds"),
-        "kg_co2_emissions": None,
-        "date": None,
-        "evaluation_phases": None,
-    }
-
-
-def _meta(project: Project, name: str, fingerprint: str) -> Json:
-    """What mteb's ModelMeta holds, as far as it is known."""
-    from mteb.models import ModelMeta
-
-    try:
-        spec = project.model_spec(name)
-        known = {"n_parameters": spec.parameters, "embed_dim": spec.dimensions, "max_tokens": spec.max_length}
-    except BenchError:
-        known = {}
-    meta = ModelMeta.create_empty(
-        overwrites={"name": f"local/{name}", "revision": fingerprint, "modalities": ["text"], **known}
-    )
-    plain: Json = json.loads(json.dumps(meta.to_dict(), default=str))
-    return plain

@@ -196,11 +196,11 @@ class Leaderboard:
             "settings": asdict(self.settings),
             "metrics": [str(metric) for metric in self.metrics],
             "systems": [system.to_json() for system in self.systems],
-            "queries": [asdict(query) for query in self.queries],
+            "queries": [dict(vars(query)) for query in self.queries],
             "means": [_row(mean) for mean in self.means],
             "comparisons": [_row(comparison) for comparison in self.comparisons],
             **({"tuning": [_row(comparison) for comparison in self.tuning]} if self.tuning else {}),
-            "pairwise": [asdict(pair) for pair in self.pairwise],
+            "pairwise": [dict(vars(pair)) for pair in self.pairwise],
             **({"general": self.general.to_json()} if self.general else {}),
             "scores": {
                 task: {name: {str(metric): row for metric, row in rows.items()} for name, rows in systems.items()}
@@ -268,7 +268,7 @@ class Leaderboard:
 
 
 def _row(record: Mean | Comparison) -> Json:
-    return {**asdict(record), "metric": str(record.metric)}
+    return {**vars(record), "metric": str(record.metric)}
 
 
 def _unrow(row: Json) -> Json:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmark.records import Chunk, Hit, Query, Run, TestSet
+from benchmark.records import Chunk, Hit, Query, TestSet
 from benchmark.reporting.board import TASKS, Leaderboard
 from benchmark.reporting.metrics import first_relevant
 from benchmark.stats import SAME
@@ -46,7 +46,12 @@ class Changes:
 
 
 def changes(
-    board: Leaderboard, system: str, testset: TestSet, passages: Mapping[str, Chunk], before: Run, after: Run
+    board: Leaderboard,
+    system: str,
+    testset: TestSet,
+    passages: Mapping[str, Chunk],
+    before: Mapping[str, Sequence[Hit]],
+    after: Mapping[str, Sequence[Hit]],
 ) -> Changes:
     """The five questions that gained and the five that lost most on the main metric.
 

@@ -13,8 +13,9 @@ General sets have families of their own (`benchmark.reporting.forgetting`).
 A verdict of `better` or `worse` needs a corrected p under alpha.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from benchmark.reporting.compact import ends, kept
 from benchmark.reporting.forgetting import with_forgetting
 from benchmark.reporting.metrics import Metric
 from benchmark.reporting.pairwise import all_pairs
+from benchmark.reporting.threads import in_threads
 from benchmark.stats import (
     Floats,
     Interval,
@@ -43,45 +45,64 @@ def with_statistics(board: Leaderboard) -> Leaderboard:
     Raises:
         BenchError: There is no query, or a score is NaN.
     """
-    means: list[Mean] = []
-    comparisons: list[Comparison] = []
-    for task in TASKS:
-        found: list[Comparison] = []
-        for category, rows in _groups(board):
-            group_means, group_comparisons = _group(board, task, category, rows)
-            means += group_means
-            found += group_comparisons
-        comparisons += _corrected(found, board.settings.alpha)
-    found = _corrected(list(_against_their_bases(board)), board.settings.alpha)
+    alpha = board.settings.alpha
+    every = [group for task in TASKS for group in groups(board, task)]
+    found = in_threads(lambda group: compared(board, group), every)
+    comparisons = [
+        row
+        for task in TASKS
+        for row in _corrected([row for one in found for row in one.comparisons if row.task == task], alpha)
+    ]
     return with_forgetting(
         replace(
-            board, means=tuple(means), comparisons=tuple(comparisons), tuning=tuple(found), pairwise=all_pairs(board)
+            board,
+            means=tuple(mean for one in found for mean in one.means),
+            comparisons=tuple(comparisons),
+            tuning=tuple(_corrected(list(_against_their_bases(board)), alpha)),
+            pairwise=all_pairs(board),
         ),
     )
 
 
-def _groups(board: Leaderboard) -> Iterator[tuple[str | None, list[int]]]:
-    """All queries, then each category: its name and the positions of its queries."""
-    yield None, list(range(len(board.queries)))
-    for category in board.categories:
-        yield category, [place for place, query in enumerate(board.queries) if query.category == category]
+class Group(NamedTuple):
+    """Queries of one task that are looked at together: a category, or all of them; `rows` are their positions."""
+
+    task: str
+    category: str | None
+    rows: list[int]
 
 
-def _group(
-    board: Leaderboard, task: str, category: str | None, rows: Sequence[int]
-) -> tuple[list[Mean], list[Comparison]]:
+class Compared(NamedTuple):
     """Every metric and system on one group; p values not yet corrected."""
+
+    means: list[Mean]
+    comparisons: list[Comparison]
+
+
+def groups(board: Leaderboard, task: str) -> Iterator[Group]:
+    """All queries, then each category."""
+    yield Group(task, None, list(range(len(board.queries))))
+    for category in board.categories:
+        rows = [place for place, query in enumerate(board.queries) if query.category == category]
+        yield Group(task, category, rows)
+
+
+def compared(board: Leaderboard, group: Group) -> Compared:
+    """The statistics of one group.
+
+    Raises:
+        BenchError: There is no query, or a score is NaN.
+    """
+    task, category, rows = group
     settings, names = board.settings, [system.name for system in board.systems]
     columns = [(metric, name) for metric in board.metrics for name in names]
     pairs = [(metric, name) for metric in board.metrics for name in names[1:]]
 
-    def column(metric: Metric, name: str) -> Floats:
-        return np.asarray(board.scores[task][name][metric], dtype=np.float64)[list(rows)]
-
-    values = np.column_stack([column(*key) for key in columns])
+    found = {key: np.asarray(board.scores[task][key[1]][key[0]], dtype=np.float64)[rows] for key in columns}
+    values = np.column_stack(list(found.values()))
     gaps = np.empty((len(rows), 0))
     if pairs:
-        gaps = np.column_stack([differences(column(metric, name), column(metric, names[0])) for metric, name in pairs])
+        gaps = np.column_stack([differences(found[metric, name], found[metric, names[0]]) for metric, name in pairs])
     intervals = bootstrap_intervals(np.hstack([values, gaps]), resamples=settings.bootstrap, seed=settings.seed)
     p_values = sign_flip_tests(gaps, permutations=settings.permutations, seed=settings.seed)
     means = [
@@ -92,7 +113,7 @@ def _group(
         _comparison(task, key, category, gaps[:, place], interval, p_values[place], settings.alpha)
         for place, (key, interval) in enumerate(zip(pairs, intervals[len(columns) :], strict=True))
     ]
-    return means, comparisons
+    return Compared(means, comparisons)
 
 
 def _comparison(

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from benchmark.errors import BenchError, Problems
 from benchmark.files import Json, hash_file, hash_json, read_json, shown
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
-from benchmark.records import Run, TestSet, read_testset
+from benchmark.records import TestSet, read_testset
 from benchmark.reporting.board import TASKS, Scores
 from benchmark.reporting.general import METRIC, General, GeneralSet
+from benchmark.reporting.measures import Relevance
 from benchmark.reporting.metrics import Metric, score_run
 from benchmark.reporting.systems import System, choice_of, kind_of, tuned_from
-from benchmark.runs import read_run
+from benchmark.reporting.threads import in_threads
+from benchmark.runs import Ranking, read_ranking
 from benchmark.specs import BenchmarkSpec
 
 RUN = "run.trec"
@@ -28,13 +31,13 @@ class Evaluated:
 
     testset: TestSet
     testset_hash: str
-    runs: Mapping[str, Mapping[str, Run]]
+    runs: Mapping[str, Mapping[str, Ranking]]
     manifests: Mapping[str, Mapping[str, Json]]
 
-    @property
-    def qrels(self) -> dict[str, dict[str, int]]:
+    @cached_property
+    def qrels(self) -> Relevance:
         """Relevance of the answerable queries, in the test set's order."""
-        return {query.id: self.testset.qrels[query.id] for query in self.testset.queries}
+        return Relevance({query.id: self.testset.qrels[query.id] for query in self.testset.queries})
 
 
 def read_evaluated(domain: Domain, benchmark: BenchmarkSpec, tasks: Sequence[str] = TASKS) -> Evaluated:
@@ -66,9 +69,7 @@ def read_evaluated(domain: Domain, benchmark: BenchmarkSpec, tasks: Sequence[str
             current = {spec: row for spec, row in rows.items() if row.get("facts", {}).get("testset") in same}
             check_passages(domain, task, current, problems)
         _check_sisters(domain, manifests, problems)
-    queries = {query.id for query in testset.queries}
-    with Problems() as problems:
-        runs = {task: {spec: _run(domain, task, spec, queries, problems) for spec in manifests[task]} for task in tasks}
+    runs = _runs(domain, manifests, {query.id for query in testset.queries})
     return Evaluated(testset, same[0], runs, manifests)
 
 
@@ -192,16 +193,33 @@ def _check_sisters(domain: Domain, manifests: Mapping[str, Mapping[str, Json]], 
                 problems.add(f"{shown(domain.run(task, spec))}: was made with another model than {first}'s; {_AGAIN}")
 
 
-def _run(domain: Domain, task: str, spec: str, queries: set[str], problems: Problems) -> Run:
+def _runs(
+    domain: Domain, manifests: Mapping[str, Mapping[str, Json]], queries: set[str]
+) -> dict[str, dict[str, Ranking]]:
+    """All runs, by task and spec; every mistake at once."""
+    places = [(task, spec) for task, rows in manifests.items() for spec in rows]
+    found: dict[str, dict[str, Ranking]] = {task: {} for task in manifests}
+    with Problems() as problems:
+        for (task, spec), run in zip(
+            places, in_threads(lambda place: _run(domain, *place, queries), places), strict=True
+        ):
+            if isinstance(run, BenchError):
+                problems.absorb(run)
+            else:
+                found[task][spec] = run
+    return found
+
+
+def _run(domain: Domain, task: str, spec: str, queries: set[str]) -> Ranking | BenchError:
     path = domain.run(task, spec) / RUN
     try:
-        run = read_run(path)
+        run = read_ranking(path)
     except BenchError as error:
-        problems.absorb(error)
-        return {}
-    unknown = [query for query in run if query not in queries]
+        return error
+    unknown = [query for query in run.queries if query not in queries]
     if unknown:
-        problems.add(f"{shown(path)}: {len(unknown)} queries not in the test set (the first: {unknown[0]}); {_AGAIN}")
+        where = f"{shown(path)}: {len(unknown)} queries not in the test set"
+        return BenchError(f"{where} (the first: {unknown[0]}); {_AGAIN}")
     return run
 
 
@@ -222,7 +240,7 @@ def check_agreement(domain: Domain, evaluated: Evaluated, scores: Scores, top_k:
             for spec, manifest in manifests.items():
                 reported = manifest["facts"].get("scores", {})
                 run = evaluated.runs[task][spec]
-                answered = [bool(run.get(query)) for query in evaluated.qrels]
+                answered = [query in run for query in evaluated.qrels]
                 for metric, row in scores[task][spec].items():
                     said = reported.get(metric.mteb_key(top_k))
                     if said is not None and not _agrees(float(said), row, answered):

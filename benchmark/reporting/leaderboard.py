@@ -1,6 +1,6 @@
 """`results/<domain>/leaderboard.{json,md,csv,tex}`: made from kept runs, and checked again from its own JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from benchmark.reporting.pages import leaderboard_csv, leaderboard_markdown
 from benchmark.reporting.pairwise import Pair
 from benchmark.reporting.render import sentence
 from benchmark.reporting.verdicts import verdict_sentence
+from benchmark.runs import Ranking
 from benchmark.specs import BenchmarkSpec
 
 NAME = "leaderboard"
@@ -27,7 +28,13 @@ _ANEW = "make it anew: domainbench leaderboard"
 _AT_MOST = 20  # differences listed before the rest is only counted
 
 
-def make_leaderboard(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporter: Reporter) -> Leaderboard:
+def make_leaderboard(
+    project: Project,
+    domain: Domain,
+    benchmark: BenchmarkSpec,
+    reporter: Reporter,
+    evaluated: Evaluated | None = None,
+) -> Leaderboard:
     """Score the kept runs, compare with the baseline, write `leaderboard.{json,md,csv,tex}`.
 
     Loads no model; the same runs give the same bytes.
@@ -37,11 +44,13 @@ def make_leaderboard(project: Project, domain: Domain, benchmark: BenchmarkSpec,
         domain: Whose runs are compared.
         benchmark: What is compared, on which metric, with which seed.
         reporter: Where notes go.
+        evaluated: What `read_evaluated` gave, where that has been read.
 
     Raises:
         BenchError: Runs are missing, belong to another test set, or disagree with the scores that mteb reported.
     """
-    board = with_statistics(_scored(project, domain, benchmark, read_evaluated(domain, benchmark), reporter))
+    found = evaluated or read_evaluated(domain, benchmark)
+    board = with_statistics(_scored(project, domain, benchmark, found, reporter))
     for suffix, text in _files(board):
         write_text(_path(domain, suffix), text)
     reporter.note(f"leaderboard: {len(board.systems)} models, {len(board.queries)} questions, {shown(domain.results)}")
@@ -85,13 +94,26 @@ def _files(board: Leaderboard) -> Iterator[tuple[str, str]]:
     yield "json", dump_compact(board.to_json()) + "\n"
 
 
-def write_page(project: Project, domain: Domain, benchmark: BenchmarkSpec, board: Leaderboard) -> None:
+def write_page(
+    project: Project,
+    domain: Domain,
+    benchmark: BenchmarkSpec,
+    board: Leaderboard,
+    runs: Mapping[str, Ranking] | None = None,
+) -> None:
     """Write `leaderboard.html`, which needs no network and no server.
+
+    Args:
+        project: Has the general domains.
+        domain: Whose page.
+        benchmark: What was compared.
+        board: What `make_leaderboard` returned.
+        runs: The retrieval runs by system, where they have been read.
 
     Raises:
         BenchError: The test set or a run is not the one that the leaderboard was made from.
     """
-    write_text(_path(domain, "html"), make_page(project, domain, benchmark, board))
+    write_text(_path(domain, "html"), make_page(project, domain, benchmark, board, runs))
 
 
 def read_leaderboard(domain: Domain) -> Leaderboard:

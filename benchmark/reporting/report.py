@@ -1,6 +1,6 @@
 """`results/<domain>/report.md` and its plots: the leaderboard explained, from kept runs and manifests alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from benchmark.escape import code, md
 from benchmark.files import Json, shown
 from benchmark.pages import markdown_templates
 from benchmark.project import Domain, Project
-from benchmark.records import Chunk, Run, TestSet, read_chunks, read_testset
+from benchmark.records import Chunk, TestSet, read_chunks, read_testset
 from benchmark.reporting import author, render, report_data
 from benchmark.reporting.board import FEW, TASKS, Leaderboard
 from benchmark.reporting.changes import Changes, changes
@@ -21,13 +21,13 @@ from benchmark.reporting.page.costs import Costs
 from benchmark.reporting.pairwise import Pair, pair_of
 from benchmark.reporting.plots import Plot, write_plots
 from benchmark.reporting.report_answers import answers_section, read_answer_figures, read_texts
-from benchmark.reporting.report_costs import cost_table, machines, read_costs
+from benchmark.reporting.report_costs import cost_table, front_sentence, machines, read_costs
 from benchmark.reporting.report_ratings import ratings_section
 from benchmark.reporting.seen import by_seen, seen_table, trained_passages
 from benchmark.reporting.systems import System
 from benchmark.reporting.tuning import tuning_section
 from benchmark.reporting.verdicts import HOW_TO, forgetting_section, verdict_sentence
-from benchmark.runs import read_run
+from benchmark.runs import Ranking, read_ranking
 from benchmark.specs import BenchmarkSpec
 
 NAME: Final = "report.md"
@@ -37,7 +37,12 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def make_report(
-    project: Project, domain: Domain, benchmark: BenchmarkSpec, leaderboard: Leaderboard, reporter: Reporter
+    project: Project,
+    domain: Domain,
+    benchmark: BenchmarkSpec,
+    leaderboard: Leaderboard,
+    reporter: Reporter,
+    draw: Callable[[Leaderboard, Path, Mapping[str, Costs]], list[Plot]] = write_plots,
 ) -> Path:
     """Write `report.md` and `plots/*.png`; the same runs and manifests give the same bytes.
 
@@ -49,6 +54,7 @@ def make_report(
         benchmark: What was run.
         leaderboard: What `make_leaderboard` returned.
         reporter: Where notes go.
+        draw: Draws the plots into a folder.
 
     Returns:
         The path of `report.md`.
@@ -58,11 +64,11 @@ def make_report(
     """
     manifests = dict(report_data.manifests(project, domain, benchmark))
     costs = read_costs(leaderboard, report_data.of_runs(manifests))
+    plots = draw(leaderboard, domain.results / PLOTS, costs)  # first: another process may be waiting for it
     context = {
         **_data(domain, benchmark, leaderboard, manifests),
         **_measured(domain, benchmark, leaderboard, costs, reporter),
     }
-    plots = write_plots(leaderboard, domain.results / PLOTS, costs)
     context["plots"] = {plot.file.removesuffix(".png"): _image(plot) for plot in plots}
     template = markdown_templates(_TEMPLATES).get_template("report.md.jinja")
 
@@ -121,6 +127,7 @@ def _measured(
         ],
         "costs": cost_table(board, costs),
         "machines": machines(costs),
+        "front": front_sentence(board, costs),
         "discussion": discussion(board, figures, costs),
     }
 
@@ -194,8 +201,8 @@ def _changes(
 ) -> Iterator[tuple[System, Changes]]:
     """The questions that gained and lost most, for each system worth a closer look."""
 
-    def run(name: str) -> Run:
-        return read_run(domain.run("retrieval", name) / RUN)
+    def run(name: str) -> Ranking:
+        return read_ranking(domain.run("retrieval", name) / RUN)
 
     passages = {chunk.id: chunk for chunk in chunks}
     before = run(board.baseline.name)

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from benchmark.escape import one_line
+from benchmark.escape import code, one_line
 from benchmark.files import Json
-from benchmark.pages import BLUE, GREY, ORANGE
+from benchmark.pages import BLUE, GREEN, GREY, ORANGE
 from benchmark.reporting.board import TASKS, Leaderboard, Mean
 from benchmark.reporting.page.costs import Costs, costs_of, count, milliseconds, size
 from benchmark.reporting.render import number, system_cell, table
@@ -49,6 +49,35 @@ def machines(costs: Mapping[str, Costs]) -> list[str]:
     return list(dict.fromkeys(row.machine for row in costs.values() if row.measured and row.machine))
 
 
+def pareto_front(board: Leaderboard, costs: Mapping[str, Costs]) -> list[str]:
+    """Models that no other one is both faster than and better than in the mean of the main metric, the fastest first.
+
+    The same rule as the page's: of two that take equally long the better one, of two equal ones the first.
+    """
+    means = {name: board.mean(TASKS[0], name).mean for name in timed(board, costs)}
+    front: list[str] = []
+    for name in sorted(means, key=lambda name: (costs[name].latency_p50, -means[name])):
+        if not front or means[name] > means[front[-1]]:
+            front.append(name)
+    return front
+
+
+def front_sentence(board: Leaderboard, costs: Mapping[str, Costs]) -> Markup | None:
+    """Which models are on the front; None where fewer than two were timed."""
+    if len(timed(board, costs)) < 2:
+        return None
+    listed = Markup("; ").join(
+        Markup("{} ({}, {})").format(
+            code(name), milliseconds(costs[name].latency_p50), number(board.mean(TASKS[0], name).mean)
+        )
+        for name in pareto_front(board, costs)
+    )
+    return Markup(
+        "On the Pareto front of {} and time, the fastest first: {}. No other model is both faster and better in the "
+        "mean; where intervals overlap, that is no proof."
+    ).format(board.main.label, listed)
+
+
 # --- plot -----------------------------------------------------------------------------------------------------------
 
 
@@ -66,7 +95,7 @@ def timed(board: Leaderboard, costs: Mapping[str, Costs]) -> list[str]:
 
 
 def draw_costs(figure: Any, board: Leaderboard, costs: Mapping[str, Costs]) -> Any:
-    """Fill a figure: a point with its interval for each model, numbered as in the list beside it.
+    """Fill a figure: a point with its interval for each model, numbered as in the list beside it, and the Pareto front.
 
     Args:
         figure: An empty one of matplotlib.
@@ -90,7 +119,9 @@ def draw_costs(figure: Any, board: Leaderboard, costs: Mapping[str, Costs]) -> A
     axes.grid(visible=True)
     axes.set_xlabel("milliseconds for a query, the median (logarithmic)")
     axes.set_ylabel(f"{board.main.label} (mean and 95 % interval)")
-    axes.set_title(f"Quality against time, n = {len(board.queries)}: up and left is better")
+    axes.set_title(f"Quality against time, n = {len(board.queries)}: up and left is better; ringed: the Pareto front")
+    front = {point.system.name: point for point in points}
+    _draw_front(axes, [front[name] for name in pareto_front(board, costs)])
     for order, point in enumerate(points, start=1):
         _draw(axes, order, point, _colour(board, point.system))
     _list(words, board, points)
@@ -117,6 +148,13 @@ def _draw(axes: Any, order: int, point: _Point, colour: str) -> None:
         str(order), (x, y), (side, 3), textcoords="offset points", color=colour, fontweight="bold", zorder=4,
         ha="left" if side > 0 else "right", path_effects=[withStroke(linewidth=3, foreground="white")],
     )  # fmt: skip
+
+
+def _draw_front(axes: Any, front: Sequence[_Point]) -> None:
+    """A ring around each model that no other is both faster and better than, and a stair through them."""
+    across, up = [point.across for point in front], [point.up.mean for point in front]
+    axes.step(across, up, where="post", color=GREEN, linewidth=1.5, linestyle="--", zorder=1)
+    axes.plot(across, up, "o", color=GREEN, markersize=13, markerfacecolor="none", zorder=2)
 
 
 def _list(axes: Any, board: Leaderboard, points: Sequence[_Point]) -> None:

@@ -11,7 +11,7 @@ from benchmark.files import read_json
 from benchmark.project import Domain
 from benchmark.reporting import render
 from benchmark.reporting.board import TASKS, Comparison, Leaderboard, Mean
-from benchmark.reporting.compare import with_statistics
+from benchmark.reporting.compare import compared, groups
 from benchmark.reporting.systems import System
 from benchmark.stats import holm, verdict
 from benchmark.weights import TRAINED_CHUNKS
@@ -76,22 +76,17 @@ def _rows(
     board: Leaderboard, system: System, qrels: Mapping[str, Mapping[str, int]], trained: frozenset[str]
 ) -> list[Row]:
     """One system's rows; its p values are not corrected for those of others."""
-    systems = (board.baseline, system)
+    systems, task = (board.baseline, system), TASKS[0]
     queries = tuple(
         replace(query, category=SEEN if trained & qrels[query.id].keys() else UNSEEN) for query in board.queries
     )
-    scores = {
-        task: {one.name: {board.main: board.scores[task][one.name][board.main]} for one in systems} for task in TASKS
-    }
-    split = with_statistics(
-        replace(board, systems=systems, metrics=(board.main,), queries=queries, scores=scores, general=None)
-    )
+    scores = {task: {one.name: {board.main: board.scores[task][one.name][board.main]} for one in systems}}
+    split = replace(board, systems=systems, metrics=(board.main,), queries=queries, scores=scores, general=None)
     rows = []
-    for group in sorted(split.categories):
-        before, after = (split.mean(TASKS[0], one.name, category=group) for one in systems)
-        comparison = split.comparison(TASKS[0], system.name, category=group)
-        assert comparison is not None  # noqa: S101 (the baseline alone has none)
-        rows.append(Row(system.name, group, before, after, comparison))
+    for group in sorted(groups(split, task), key=lambda group: group.category or ""):
+        if group.category is not None:
+            (before, after), (comparison,) = compared(split, group)
+            rows.append(Row(system.name, group.category, before, after, comparison))
     return rows
 
 

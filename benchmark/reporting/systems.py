@@ -89,13 +89,20 @@ def kind_of(spec: ModelSpec, origin: str | None) -> str:
         return f"{spec.retriever}, its first {spec.depth} reranked by {spec.reranker}"
     if spec.truncate_dim is not None:
         return f"{spec.base}, cut to {spec.truncate_dim} dimensions"
+    if spec.quantize is not None:
+        return f"{spec.base}, its vectors searched as {spec.quantize}"
     if spec.adapter is not None:
         return f"linear adapter on {spec.base}"
+    return _model(spec, origin)
+
+
+def _model(spec: ModelSpec, origin: str | None) -> str:
+    on = "" if spec.backend == "torch" else f", on {spec.backend} ({spec.precision})"
     if origin is not None:
-        return f"{spec.kind}, tuned from {origin}"
+        return f"{spec.kind}, tuned from {origin}{on}"
     if spec.api is not None:
         return f"{spec.kind} {spec.api.model}"
-    return f"{spec.kind} {spec.hub or spec.package or _place(spec.path or '')}"
+    return f"{spec.kind} {spec.hub or spec.package or _place(spec.path or '')}{on}"
 
 
 def _place(path: str) -> str:

@@ -77,7 +77,7 @@ def mix(job: Job[BiEncoderRun], tuned: Outcome) -> Outcome:
         build=build,
         reporter=job.reporter,
         label=f"{job.domain.name}: mix {run.name} with {run.base}",
-        device=device_name(),
+        device=device_name,
     )
     made = provenance(job, outcome, base=run.base, base_fingerprint=base_fingerprint, tuned=run.name)
     share, weights = outcome.facts["saved_share"], weights_spec(job, outcome.folder)

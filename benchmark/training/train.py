@@ -52,7 +52,7 @@ def train_run(job: Job[Any], folder: Path) -> Outcome:
         build=build,
         reporter=job.reporter,
         label=f"{job.domain.name}: finetune {job.run.name}",
-        device=_devices(job),
+        device=lambda: _devices(job),
     )
 
 

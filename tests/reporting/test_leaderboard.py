@@ -18,7 +18,7 @@ from benchmark.reporting.board import TASKS, Leaderboard, Question, Settings
 from benchmark.reporting.compact import dump_compact
 from benchmark.reporting.compare import with_statistics
 from benchmark.reporting.leaderboard import check_leaderboard, make_leaderboard, read_leaderboard
-from benchmark.reporting.metrics import Metric, _fixed_width, metrics_for
+from benchmark.reporting.metrics import Metric, metrics_for
 from benchmark.reporting.pages import leaderboard_markdown
 from benchmark.reporting.render import headline_table, sentence
 from benchmark.reporting.systems import System, kind_of
@@ -189,7 +189,7 @@ def test_ranx_compares_alike(made, kit):
     from benchmark.reporting.inputs import read_evaluated
 
     board, evaluated = read_leaderboard(made.domain), read_evaluated(made.domain, made.benchmark)
-    ids = _fixed_width([*made.qrels, *made.chunks])
+    ids = {name: f"{number:08d}" for number, name in enumerate([*made.qrels, *made.chunks])}
     qrels = ranx.Qrels({ids[q]: {ids[c]: score for c, score in row.items()} for q, row in made.qrels.items()})
     runs = []
     for name in (kit.BASE, kit.TUNED):

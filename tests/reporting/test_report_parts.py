@@ -6,24 +6,33 @@ from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
 
 from benchmark.answer_records import Answered, Asked, write_answers
 from benchmark.console import SILENT
 from benchmark.files import write_text
+from benchmark.reporting import report_costs
 from benchmark.reporting.board import TASKS
 from benchmark.reporting.discussion import HIT_RATE, discussion, points
 from benchmark.reporting.leaderboard import read_leaderboard
 from benchmark.reporting.page.costs import Costs
 from benchmark.reporting.pairwise import pair_of
-from benchmark.reporting.plots import write_plots
+from benchmark.reporting.plots import planned_plots, write_plots
 from benchmark.reporting.report import make_report
 from benchmark.reporting.report_answers import read_answer_figures
+from benchmark.reporting.report_costs import draw_costs, pareto_front
 
 BASE, TUNED = "base", "village-tuned"
 
 
-def make(lab) -> str:
-    return make_report(lab.project, lab.domain, lab.benchmark, read_leaderboard(lab.domain), SILENT).read_text()
+def undrawn(board, folder, costs):
+    """In place of `write_plots`, where a test reads the report's text."""
+    return planned_plots(board, costs)
+
+
+def make(lab, draw=undrawn) -> str:
+    board = read_leaderboard(lab.domain)
+    return make_report(lab.project, lab.domain, lab.benchmark, board, SILENT, draw).read_text()
 
 
 def without_costs(board):
@@ -158,7 +167,7 @@ def with_costs(lab, times):
 
 def test_costs_are_blank_where_nothing_was_measured(made):
     assert "## Cost" not in make(made)
-    text = make(with_costs(made, {BASE: 5.0, TUNED: 12.5}))
+    text = make(with_costs(made, {BASE: 5.0, TUNED: 12.5}), write_plots)
     section = text.split("## Cost")[1].split("\n## ")[0]
     assert "(Some CPU, 2 cores)" in section
     assert re.search(r"`village-tuned` \| 0\.\d{3} \| 12 ms \| 25 ms \| 51 \| 1.54 GB \| 22.7 M \| 384 \|", section)
@@ -168,6 +177,28 @@ def test_costs_are_blank_where_nothing_was_measured(made):
     assert "5.0 ms with the baseline and 12 ms with `village-tuned` (medians): 2.5 times as long" in text
     first = text
     assert make(made) == first
+
+
+def test_the_pareto_front_is_told_and_drawn(made, monkeypatch):
+    board = read_leaderboard(made.domain)
+    order = [system.name for system in board.ranked("retrieval")]
+    best, second, worst = order[0], order[1], order[-1]
+    times = {best: 9.0, second: 12.0, worst: 1.0}
+    costs = without_costs(board)
+    costs |= {name: replace(costs[name], latency_p50=time) for name, time in times.items()}
+    assert pareto_front(board, costs) == [worst, best]
+    # Equally fast: the better one alone; a model that was not timed is none of it.
+    costs[worst] = replace(costs[worst], latency_p50=9.0)
+    assert pareto_front(board, costs) == [best]
+    assert pareto_front(board, without_costs(board)) == []
+    section = make(with_costs(made, times)).split("## Cost")[1].split("\n## ")[0]
+    means = {name: f"{board.mean('retrieval', name).mean:.3f}" for name in times}
+    told = f"the fastest first: `{worst}` (1.0 ms, {means[worst]}); `{best}` (9.0 ms, {means[best]}). No other"
+    assert told in section
+    drawn = []
+    monkeypatch.setattr(report_costs, "_draw_front", lambda axes, front: drawn.extend(p.system.name for p in front))
+    draw_costs(Figure(), board, {**costs, worst: replace(costs[worst], latency_p50=1.0)})
+    assert drawn == [worst, best]
 
 
 def test_one_measured_model_is_no_plot(made, tmp_path):

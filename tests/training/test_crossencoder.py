@@ -1,12 +1,8 @@
 """Cross-encoders: losses, negatives of a first stage, looks at the development split, and a kill in the middle."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -580,34 +576,3 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(project, d
         seen.append(weights_of(outcome.folder))
         (outcome.folder / "manifest.json").unlink()
     assert seen[0] == seen[1] != seen[2]
-
-
-BENCHMARK = """\
-domains: [village]
-generate:
-  retriever: tiny
-  questions_per_chunk: 0
-  pseudo: {per_chunk: 6}
-  filters: {off: [round_trip], near_duplicate: 1.0, leak_similarity: 1.0}
-  negatives: {margin: 1.0, near_duplicate: 1.0}
-finetune:
-  - {name: cross, kind: cross-encoder, base: tiny, loss: lambda, first_stage: bm25, depth: 6, batch_size: 12,
-     mini_batch_size: 6, lora: {r: 4}, gradient_checkpointing: true, max_length: 48}
-baseline: tiny
-models: [bm25]
-"""
-
-
-def test_two_processes_look_together_and_one_of_them_writes(project):
-    write_text(project.root / "benchmark.yaml", BENCHMARK)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    words = [str(Path(sys.executable).with_name("domainbench")), "--project", str(project.root), "finetune"]
-    done = subprocess.run(
-        [*command, *words], capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("cross: best at step") == 1
-    manifest = json.loads((project.domain("village").model("cross") / "manifest.json").read_text())
-    assert manifest["device"] == "cpu, 2 processes"
-    assert manifest["facts"]["best_step"] in [look["step"] for look in manifest["facts"]["looks"]]
-    assert project.model_spec("cross-fused").reranker == "cross"

@@ -14,17 +14,24 @@ BOARD, QUESTIONS = "board", "questions"
 MOST_SCORES = 2_500_000  # bytes of the leaderboard's JSON; beyond, a page holds the main metric's scores alone
 
 
-def embedded_board(board: Leaderboard) -> Json:
+def embedded_text(board: Leaderboard) -> str:
     """What a page holds of a leaderboard: its JSON.
 
     Where that is large, of the queries' scores only those of the main metric of retrieval, which the explorer shows.
     """
-    text = json_for_html(board.to_json())
-    whole: Json = json.loads(text)  # as it is read back: no tuples
+    whole = board.to_json()
+    text = json_for_html(whole)
     if len(text.encode()) <= MOST_SCORES:
-        return whole
+        return text
     task, metric = TASKS[0], str(board.main)
-    return {**whole, "scores": {task: {name: {metric: rows[metric]} for name, rows in whole["scores"][task].items()}}}
+    few = {task: {name: {metric: rows[metric]} for name, rows in whole["scores"][task].items()}}
+    return json_for_html({**whole, "scores": few})
+
+
+def embedded_board(board: Leaderboard) -> Json:
+    """`embedded_text` as it is read back."""
+    whole: Json = json.loads(embedded_text(board))
+    return whole
 
 
 def page_board(text: str) -> Json:

@@ -14,11 +14,12 @@ from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
 from benchmark.records import read_chunks, read_testset
 from benchmark.reporting.board import FEW, TASKS, Leaderboard
+from benchmark.reporting.measures import Relevance
 from benchmark.reporting.page import costs
 from benchmark.reporting.page.costs import Costs, costs_of
-from benchmark.reporting.page.embedded import BOARD, QUESTIONS, embedded_board
+from benchmark.reporting.page.embedded import BOARD, QUESTIONS, embedded_text
 from benchmark.reporting.page.questions import questions_block
-from benchmark.reporting.page.runs import read_heads, read_manifests
+from benchmark.reporting.page.runs import heads_of, read_heads, read_manifests
 from benchmark.reporting.page.text import html_of, json_for_html, plain
 from benchmark.reporting.page.words import (
     ceiling,
@@ -30,6 +31,7 @@ from benchmark.reporting.page.words import (
     surroundings,
 )
 from benchmark.reporting.render import detectable_line
+from benchmark.runs import Ranking
 from benchmark.specs import BenchmarkSpec
 
 if TYPE_CHECKING:
@@ -40,7 +42,13 @@ _HERE = Path(__file__).parent
 _SCRIPTS = ("common", "table", "pairs", "costs", "questions", "start")
 
 
-def make_page(project: Project, domain: Domain, benchmark: BenchmarkSpec, board: Leaderboard) -> str:
+def make_page(
+    project: Project,
+    domain: Domain,
+    benchmark: BenchmarkSpec,
+    board: Leaderboard,
+    runs: Mapping[str, Ranking] | None = None,
+) -> str:
     """`leaderboard.html` as text: everything that it shows is inside, and nothing that it holds is run but our script.
 
     Loads no model; the same runs and leaderboard give the same text.
@@ -50,6 +58,7 @@ def make_page(project: Project, domain: Domain, benchmark: BenchmarkSpec, board:
         domain: Whose runs, passages and questions the explorer shows.
         benchmark: Names those general domains.
         board: What `make_leaderboard` returned for these runs.
+        runs: The retrieval runs by system, where they have been read.
 
     Raises:
         BenchError: Test set or runs are missing, or are others than the leaderboard was made from.
@@ -57,14 +66,15 @@ def make_page(project: Project, domain: Domain, benchmark: BenchmarkSpec, board:
     manifests = read_manifests(domain, board)
     testset, chunks = read_testset(domain.testset), read_chunks(domain.chunks / "chunks.jsonl")
     found = {system.name: costs_of(system, manifests[system.name]) for system in board.systems}
-    whole = json_for_html(embedded_board(board))
+    whole = embedded_text(board)
     context = {
         **_context(board, domain, found),
         "surroundings": surroundings(_all_manifests(project, benchmark, manifests)),
     }
     context["data"] = {BOARD: Markup(whole), "facts": Markup(json_for_html(_facts(board, found)))}  # noqa: S704
     without = _render({**context, "data": {**context["data"], QUESTIONS: ""}})
-    heads = {system.name: read_heads(domain, system.name, testset.qrels) for system in board.systems}
+    qrels = Relevance(testset.qrels)
+    heads = {name: heads_of(runs[name], qrels) if runs else read_heads(domain, name, qrels) for name in manifests}
     budget = MOST_BYTES - len(without.encode())
     context["data"][QUESTIONS] = Markup(  # noqa: S704 (JSON without a <)
         questions_block(board, testset, chunks, heads, budget)

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmark.errors import BenchError, Problems
+import numpy as np
+
+from benchmark.errors import Problems
 from benchmark.files import Json, hash_file, hash_json, read_json, shown
 from benchmark.project import Domain
 from benchmark.provenance import MANIFEST
 from benchmark.reporting.board import TASKS, Leaderboard
 from benchmark.reporting.inputs import RUN, check_passages
+from benchmark.reporting.measures import Qrels, judge
+from benchmark.runs import Ranking, read_ranking
 
 MOST_HITS = 3
 """Passages of a question and model that a page shows."""
@@ -52,30 +56,18 @@ def read_manifests(domain: Domain, board: Leaderboard) -> dict[str, Json]:
     return found
 
 
-def read_heads(domain: Domain, system: str, qrels: Mapping[str, Mapping[str, int]]) -> Heads:
-    """The heads of a system's retrieval run; its lines stand in the order of the ranks, as `write_run` left them.
-
-    Args:
-        domain: Whose run; `read_manifests` has seen that it is as it was written.
-        system: Its name.
-        qrels: Relevance by query and chunk.
+def read_heads(domain: Domain, system: str, qrels: Qrels) -> Heads:
+    """The heads of a system's retrieval run; `read_manifests` has seen that it is as it was written.
 
     Raises:
         BenchError: A line is not TREC.
     """
-    path = domain.run(TASKS[0], system) / RUN
-    hits: dict[str, list[str]] = {}
-    first: dict[str, int] = {}
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                query, _, chunk, rank, _ = line.split(" ", 4)
-                place = int(rank)
-            except ValueError:
-                raise BenchError(f"{shown(path)}:{number}: not a TREC run line (6 fields, the 4th a rank)") from None
-            row = hits.setdefault(query, [])
-            if len(row) < MOST_HITS:
-                row.append(chunk)
-            if query not in first and qrels.get(query, {}).get(chunk, 0) > 0:
-                first[query] = place
-    return {query: Head(first.get(query), tuple(row)) for query, row in hits.items()}
+    return heads_of(read_ranking(domain.run(TASKS[0], system) / RUN), qrels)
+
+
+def heads_of(run: Ranking, qrels: Qrels) -> Heads:
+    """The heads of a run, with relevance by query and chunk."""
+    grades = judge(run, qrels, max(1, run.depth)).grades > 0
+    first = np.where(grades.any(axis=1), np.argmax(grades, axis=1) + 1, 0)
+    ranks = dict(zip(qrels, first.tolist(), strict=True))
+    return {query: Head(ranks.get(query) or None, tuple(run.heads(query, MOST_HITS))) for query in run.queries}
