@@ -18,7 +18,7 @@ demo-fresh: $(INSTALLED)
 
 # Two processes, a file of tests to each in turn: much of the time goes to commands that are killed and started again.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: check-style test
 	$(BIN)/domainbench leaderboard --check

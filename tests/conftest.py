@@ -20,6 +20,23 @@ from benchmark.project import Project
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
+# Files that take long, the longest first: several processes then end at about the same time.
+LONG = (
+    "training/test_distributed.py", "training/test_biencoder.py", "browser/test_page.py", "hub/test_publish.py",
+    "training/test_crossencoder.py", "rating/test_rate_browser.py", "training/test_finetune.py", "training/test_sweep.py",
+    "hub/test_add.py", "evaluation/test_executor.py", "tests/test_end_to_end.py", "evaluation/test_general.py",
+    "synthesis/test_generate.py", "answers/test_judge.py", "hub/test_publish_repositories.py", "training/test_adapter.py",
+    "llm/test_local.py", "encoders/test_api.py", "encoders/test_backends.py", "domain/test_hub_corpus.py",
+    "tests/test_generate_commands.py", "reporting/test_forgetting.py", "llm/test_endpoint.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of the files that take long first."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get("/".join(item.path.parts[-2:]), len(LONG)))
+
+
 ROOT = Path(__file__).resolve().parent.parent
 
 DOCUMENTS = {
@@ -313,7 +330,7 @@ def page(browser):
         viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
     )
     tab = context.new_page()
-    tab.set_default_timeout(10_000)
+    tab.set_default_timeout(60_000)
     tab.said, tab.asked = [], []
     tab.on("console", lambda message: tab.said.append(f"console: {message.text}"))
     tab.on("pageerror", lambda error: tab.said.append(f"error: {error}"))

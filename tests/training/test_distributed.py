@@ -89,9 +89,6 @@ def test_two_processes_train_what_one_trains_and_say_it_once(plain):
     assert manifest["facts"]["best_step"] in [look["step"] for look in manifest["facts"]["looks"]]
     assert plain.model_spec("cross-fused").reranker == "cross"
 
-    code, out, err = run(plain, "finetune")
-    assert code == 0 and err.count("finetune tuned: nothing has changed, skipped") == 1, err
-
     (folder / "manifest.json").unlink()
     assert run_app(["--project", str(plain.root), "finetune", "tuned"]) == 0
     alone, base = load_file(folder / "model.safetensors"), load_file(plain.root / "weights/tiny/model.safetensors")
