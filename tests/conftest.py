@@ -307,9 +307,9 @@ def _missing(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One headless Chromium for all tests."""
+    """One headless Chromium for the tests of a file: its loop must be gone before other tests start loops of their own."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if path is None:
         _missing("no chromium (Debian: apt-get install chromium; elsewhere name it in the variable CHROMIUM)")

@@ -142,7 +142,7 @@ def test_weights_that_are_no_numbers_are_refused_and_not_kept(project, splade, m
     def broken(cls, *args):
         model = load(cls, *args)
         with torch.no_grad():
-            model.model[0].model.cls.predictions.bias[7] = float("nan")
+            model.model[0].model.cls.predictions.decoder.bias[7] = float("nan")
         return model
 
     monkeypatch.setattr(SparseModel, "load", classmethod(broken))
