@@ -24,6 +24,7 @@ from benchmark.encoders.locks import locked
 from benchmark.encoders.onnx import OnnxRuntime, export_onnx, quantize_onnx
 from benchmark.encoders.openvino import OpenVinoRuntime, convert_to_openvino, quantize_openvino
 from benchmark.encoders.runtime import Runtime, runtime_module
+from benchmark.encoders.shelf import LETTERS
 from benchmark.errors import BenchError
 from benchmark.files import Json, dump_json, files_below, hash_file, read_json, replacing, write_text
 from benchmark.project import Project
@@ -33,8 +34,6 @@ from benchmark.weights import model_fingerprint, model_folder
 
 FOLDER: Final = ".backends"
 MANIFEST: Final = "export.json"
-LETTERS: Final = 20
-"""Of a fingerprint, in a folder's name."""
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 _TOLERANCE: Final = 1e-4
 """By which an exported float32 model may be off, in a value of a unit vector; in a score, relative to the largest."""

@@ -12,13 +12,13 @@ from benchmark.encoders.adapter import DerivedEncoder
 from benchmark.encoders.api import ApiEncoder
 from benchmark.encoders.dense import Encoder, Role, check_finite, count_bad
 from benchmark.encoders.rows import Found, Table
+from benchmark.encoders.search import BLOCK
 from benchmark.encoders.shelf import Filled, Kept, Shelf, distinct, in_groups, in_slices, text_keys
 from benchmark.project import Domain, Project
 from benchmark.records import Chunk
 
 _HELD: Final = 256 * 2**20
 """Vectors of a corpus that are held in memory when they are searched, in bytes; larger ones are read in blocks."""
-_BLOCK: Final = 16384
 
 
 class StoredVectors:
@@ -67,7 +67,7 @@ class StoredVectors:
         """All vectors in the order of the texts, shape (n_texts, n_dimensions), a copy."""
         return self._made(np.array(self._filled.rows[self.positions], dtype=np.float32))
 
-    def blocks(self, rows: int = _BLOCK) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    def blocks(self, rows: int = BLOCK) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Numbers of texts, shape (n,), and their vectors, shape (n, n_dimensions), until all of them were there.
 
         A corpus of some size is read in the order of the store, without ever holding all of it. A smaller one is held,

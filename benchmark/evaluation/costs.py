@@ -1,6 +1,5 @@
 """What a system costs beside its quality: parameters, index, time. Measured here; unknown is None, never 0."""
 
-import math
 import os
 import platform
 import time
@@ -19,13 +18,13 @@ from benchmark.encoders.retrieve import RerankRetriever, Retriever, ScoreRetriev
 from benchmark.encoders.runtime import parameter_count
 from benchmark.encoders.scorers import DenseScorer, Scorer
 from benchmark.encoders.sparse import SparseScorer
+from benchmark.evaluation.rates import per_second, spread
 from benchmark.files import Json
 from benchmark.project import Project
 from benchmark.weights import model_folder
 
 _SAMPLE: Final = 64
 """Chunks that are encoded for measuring, at most, where the corpus was not."""
-_FIRST: Final = 4
 _QUESTIONS: Final = 30
 _SECONDS: Final = 3.0
 """What either measurement may take; it ends after the step in which it is reached."""
@@ -151,22 +150,15 @@ def _seconds_per_chunk(scorer: Scorer, passages: Sequence[str]) -> float | None:
 
 
 def _sampled(encoder: Any, passages: Sequence[str]) -> float | None:
-    """Seconds for each of some passages, in growing groups; the first of them only warms up."""
-    groups: list[tuple[int, float]] = []
-    sample, size = _spread(passages, _SAMPLE), _FIRST
-    while sample and sum(seconds for _, seconds in groups) < _SECONDS:
-        group, sample, size = sample[:size], sample[size:], 2 * size
-        started = time.perf_counter()
-        encoder.encode(group, "document")
-        groups.append((len(group), time.perf_counter() - started))
-    counted = groups[1:] or groups
-    return sum(seconds for _, seconds in counted) / sum(count for count, _ in counted) if counted else None
+    """Seconds for each of some passages."""
+    rate = per_second(spread(passages, _SAMPLE), lambda part: encoder.encode(part, "document"), _SECONDS)
+    return None if rate is None else 1 / rate
 
 
 def _query_ms(retriever: Retriever, questions: Sequence[str], depth: int) -> Json | None:
     """Milliseconds from a question's text to its ranking, one question at a time."""
     started, taken = time.perf_counter(), []
-    asked = _spread(questions, _QUESTIONS)
+    asked = spread(questions, _QUESTIONS)
     for text in asked[:1]:
         retriever.afresh().run({"": text}, depth)
     fresh = retriever.afresh()
@@ -181,12 +173,6 @@ def _query_ms(retriever: Retriever, questions: Sequence[str], depth: int) -> Jso
         return None
     p50, p95 = np.percentile(taken, [50, 95])
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "questions": len(taken)}
-
-
-def _spread(texts: Sequence[str], count: int) -> list[str]:
-    """So many texts at most, evenly spaced."""
-    step = max(1, math.ceil(len(texts) / count))
-    return list(texts[::step])
 
 
 # --- machine --------------------------------------------------------------------------------------------------------

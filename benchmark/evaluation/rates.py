@@ -92,7 +92,7 @@ class Rates:
 
 
 def _measured(project: Project, model: Model, evaluator: "Evaluator") -> float | None:
-    passages = _spread(evaluator.texts("corpus"), _SAMPLE)
+    passages = spread(evaluator.texts("corpus"), _SAMPLE)
     loaded = _opened(project, model)
     if model.family != "cross-encoder":
         return per_second(passages, lambda part: loaded.encode(part, "document"))
@@ -103,24 +103,27 @@ def _measured(project: Project, model: Model, evaluator: "Evaluator") -> float |
     return per_second(pairs, lambda part: logits(loaded, part, SILENT, name=model.spec))
 
 
-def per_second(items: Sequence[Any], work: Callable[[Sequence[Any]], object]) -> float | None:
+def per_second(
+    items: Sequence[Any], work: Callable[[Sequence[Any]], object], seconds: float = _SECONDS
+) -> float | None:
     """How many items are done in a second: in growing groups, of which the first only warms up.
 
     Args:
         items: What to work on; not all of it, where that would take long.
         work: Does some of them.
+        seconds: After which no further group is begun.
     """
     groups: list[tuple[int, float]] = []
     size, left = _FIRST, items
-    while left and sum(seconds for _, seconds in groups) < _SECONDS:
+    while left and sum(taken for _, taken in groups) < seconds:
         group, left = left[:size], left[size:]
         size *= 2
         started = time.perf_counter()
         work(group)
         groups.append((len(group), time.perf_counter() - started))
     counted = groups[1:] or groups
-    seconds = sum(taken for _, taken in counted)
-    return sum(count for count, _ in counted) / seconds if seconds > 0 else None
+    total = sum(taken for _, taken in counted)
+    return sum(count for count, _ in counted) / total if total > 0 else None
 
 
 def _length(evaluator: "Evaluator", source: Texts) -> float:
@@ -129,7 +132,7 @@ def _length(evaluator: "Evaluator", source: Texts) -> float:
     return max(1.0, sum(map(len, texts)) / max(1, len(texts)))
 
 
-def _spread(texts: Sequence[str], count: int) -> list[str]:
+def spread(texts: Sequence[str], count: int) -> list[str]:
     """So many texts at most, evenly spaced."""
     return list(texts[:: max(1, -(-len(texts) // count))])
 
