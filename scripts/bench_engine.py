@@ -5,9 +5,11 @@
 
 The folder holds corpus.jsonl, queries.jsonl and qrels.tsv (BEIR); by default the sample data beside the repository.
 Ours runs the domain's two tasks (retrieval; reranking of the same candidates) and measures costs, from the start of its
-process; plain mteb, in a process of its own, runs the same tasks, or with `--retrieval-only` the first of them. Weights of the tuned and the mixed model and of the reranker's head are those of
-all-MiniLM-L6-v2 with noise: what they rank is worth nothing, the time they take is that of any such weights. Plain mteb
-evaluates the adapter's base in its place (the small matrix takes no time to speak of).
+process; plain mteb, in a process of its own, runs the same tasks, or with `--retrieval-only` the first of them. Weights
+of the tuned and the mixed model and of the reranker's head are those of all-MiniLM-L6-v2 with noise: what they rank is
+worth nothing, the time they take is that of any such weights. Plain mteb evaluates the adapter's base in its place (the
+small matrix takes no time to speak of). On two cores the full length takes more than two hours, `--max-length 64` half
+of one.
 """
 
 import argparse
@@ -56,17 +58,14 @@ def main() -> None:
 
 def measure(root: Path, options: list[str]) -> None:
     """Time both arms and say how they compare."""
-    single = evaluate(root, [BASE])
+    words = [sys.executable, __file__, *options, "--plain"]
+    say("one model", evaluate(root, [BASE]), child([*words, BASE], root))
     shutil.rmtree(root / "results")
     Pipeline(Project(root), Project(root).domain(domain_name(root)), None, Screen()).testset()
     nine = evaluate(root, NINE)
     again = evaluate(root, NINE)
-    words = [sys.executable, __file__, *options, "--plain"]
-    theirs_single = child([*words, BASE], root)
-    theirs = child([*words, ",".join(NINE)], root)
-    say("one model", single, theirs_single)
-    say("nine variants", nine, theirs)
-    print(f"nine variants again, nothing changed: {again['seconds']:.1f} s from the start of the process")
+    print(f"nine variants again, nothing changed: {again['seconds']:.1f} s from the start of the process", flush=True)
+    say("nine variants", nine, child([*words, ",".join(NINE)], root))
 
 
 def say(what: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -76,7 +75,7 @@ def say(what: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     print(f"{what}: ours {ours['seconds']:.1f} s, plain mteb {seconds:.1f} s, ratio {ratio:.2f}")
     print(f"  peak memory {ours['peak'] / 2**20:,.0f} MiB and {theirs['peak'] / 2**20:,.0f} MiB, ratio {memory:.2f}")
     for name, row in theirs["rows"].items():
-        print(f"  plain {name}: {', '.join(f'{seconds:.1f} s' for seconds in row)}")
+        print(f"  plain {name}: {', '.join(f'{seconds:.1f} s' for seconds in row)}", flush=True)
 
 
 # --- ours -----------------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from benchmark.console import SILENT, Reporter
 from benchmark.device import device_name
 from benchmark.encoders.dense import Role, _quiet, loading, model_errors, resolve_prompts, weights_form
+from benchmark.encoders.ragged import Ragged
 from benchmark.errors import BenchError
 from benchmark.files import Json, read_json
 from benchmark.project import Project
@@ -156,22 +156,31 @@ class AsymmetricModel(ABC):
     def fits(cls, saved: Saved) -> bool:
         """Whether a folder holds all weights of such a model."""
 
+    @abstractmethod
+    def encode(self, texts: Sequence[str], role: Role) -> Any:
+        """What the model makes of texts in a role, in their order."""
+
+    @abstractmethod
+    def pack(self, encoded: Any) -> Ragged:
+        """What the store keeps of that."""
+
+    @abstractmethod
+    def unpack(self, ragged: Ragged) -> Any:
+        """The inverse of `pack`."""
+
     def limit(self, length: int) -> None:
         """Cut texts at so many tokens."""
         self.model.max_seq_length = length
 
-    def _in_slices(
-        self, texts: Sequence[str], role: Role, reporter: Reporter, label: str, **settings: Any
-    ) -> Iterator[tuple[list[int], Any]]:
+    def _in_slices(self, texts: Sequence[str], role: Role, **settings: Any) -> Iterator[tuple[list[int], Any]]:
         """What the library makes of some texts at a time, with their positions.
 
         Longest first: a batch then pads little, and memory that will not suffice fails at once.
         """
         order = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
         slices = [order[i : i + _SLICE] for i in range(0, len(order), _SLICE)]
-        shown = reporter if label else SILENT
         encode = self.model.encode_query if role == "query" else self.model.encode_document
-        for rows in shown.track(slices, total=len(slices), label=label):
+        for rows in slices:
             # An empty prompt as well: None would bring the model's own back.
             with model_errors(f"model_specs/{self.name}.yaml: cannot encode"):
                 found = encode([texts[i] for i in rows], prompt=self.prompts[role], show_progress_bar=False, **settings)

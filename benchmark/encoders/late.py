@@ -4,18 +4,16 @@ ColBERT: Khattab and Zaharia, SIGIR 2020; the models are sentence-transformers' 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.console import SILENT, Reporter
-from benchmark.encoders.arrays import Arrays, stored_arrays
 from benchmark.encoders.asymmetric import AsymmetricModel, Saved
+from benchmark.encoders.asymmetric_scorer import AsymmetricScorer
 from benchmark.encoders.dense import Role, check_finite, count_bad
+from benchmark.encoders.ragged import Ragged
 from benchmark.encoders.scorers import Footprint
-from benchmark.project import Domain, Project
-from benchmark.records import Chunk
 
 _QUERIES: Final = 16
 """Queries that are scored at once."""
@@ -110,20 +108,18 @@ class LateInteractionModel(AsymmetricModel):
             if isinstance(module, Transformer):
                 module.document_length = length
 
-    def encode(self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = "") -> TokenVectors:
+    def encode(self, texts: Sequence[str], role: Role) -> TokenVectors:
         """Vectors of the tokens that the model compares: without padding, and without what its mask leaves out.
 
         Args:
             texts: What to encode; longer texts are cut at the model's maximum length.
             role: Which way they go through the model, and which prompt goes in front.
-            reporter: Shows progress when a label is given.
-            label: What to call this work.
 
         Raises:
             BenchError: The model fails, or gives something else than numbers.
         """
         found: list[NDArray[np.float32]] = [np.zeros((0, 0), dtype=np.float32)] * len(texts)
-        for rows, part in self._in_slices(texts, role, reporter, label, convert_to_numpy=True):
+        for rows, part in self._in_slices(texts, role, convert_to_numpy=True):
             for row, vectors in zip(rows, part, strict=True):
                 found[row] = vectors.astype(np.float32, copy=False)
         check_finite(self.name, sum(count_bad(vectors) > 0 for vectors in found), len(texts))
@@ -133,71 +129,34 @@ class LateInteractionModel(AsymmetricModel):
             found = [np.zeros((0, int(self.model.get_embedding_dimension() or 0)), dtype=np.float32)]
         return TokenVectors(np.concatenate(found), offsets)
 
+    def pack(self, encoded: TokenVectors) -> Ragged:
+        """Each text's tokens."""
+        return Ragged(encoded.offsets, {"vectors": encoded.vectors})
+
+    def unpack(self, ragged: Ragged) -> TokenVectors:
+        """The same vectors."""
+        return TokenVectors(ragged.entries["vectors"], ragged.offsets)
+
     @property
     def by_mean(self) -> bool:
         """Whether a score is divided by the number of the query's tokens."""
         return bool(self.model.similarity_fn_name == "meanmaxsim")
 
 
-class LateInteractionScorer:
-    """MaxSim, in blocks of queries and of passages.
+class LateInteractionScorer(AsymmetricScorer):
+    """MaxSim, in blocks of queries and of passages."""
 
-    Args:
-        encoder: Encodes the queries.
-        ids: One id per chunk.
-        vectors: Of the chunks' tokens.
-        seconds: That encoding them took; None where they were in the store.
-    """
+    model_class = LateInteractionModel
 
-    def __init__(
-        self, encoder: LateInteractionModel, ids: Sequence[str], vectors: TokenVectors, seconds: float | None = None
-    ) -> None:
-        self.ids = ids
-        self.encoder = encoder
-        self._vectors = vectors
-        size = vectors.vectors.nbytes + vectors.offsets.nbytes
-        self.footprint = Footprint(size / max(1, len(ids)), 0, vectors.vectors.shape[1], seconds)
+    def _hold(self, encoded: TokenVectors) -> Footprint:
+        self._vectors = encoded
+        size = encoded.vectors.nbytes + encoded.offsets.nbytes
+        return Footprint(size / max(1, encoded.texts), 0, encoded.vectors.shape[1], None)
 
-    def afresh(self) -> Self:
-        """The scorer itself: it keeps nothing of a query."""
-        return self
-
-    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """One row of scores for each query, as the model's own similarity has them."""
-        encoded = self.encoder.encode(queries, "query")
-        for start in range(0, len(queries), _QUERIES):
-            part = encoded.part(start, min(start + _QUERIES, len(queries)))
+    def _score(self, encoded: TokenVectors) -> Iterator[NDArray[np.float32]]:
+        for start in range(0, encoded.texts, _QUERIES):
+            part = encoded.part(start, min(start + _QUERIES, encoded.texts))
             scores = maxsim(part, self._vectors)
             if self.encoder.by_mean:
                 scores /= np.maximum(np.diff(part.offsets), 1)[:, None]
             yield from scores
-
-
-def open_late_scorer(
-    project: Project, domain: Domain, name: str, chunks: Sequence[Chunk], reporter: Reporter = SILENT
-) -> LateInteractionScorer:
-    """The scorer of a `kind: late-interaction` spec; the corpus is encoded once, and kept.
-
-    Raises:
-        BenchError: As `LateInteractionModel.load`.
-    """
-    model = LateInteractionModel.load(project, name)
-    texts = [chunk.full_text for chunk in chunks]
-
-    def unpack(arrays: Arrays) -> TokenVectors | None:
-        vectors, offsets = arrays["vectors"].astype(np.float32, copy=False), arrays["offsets"].astype(np.int64)
-        fits = len(offsets) == len(texts) + 1 and offsets[-1] == len(vectors)
-        return TokenVectors(vectors, offsets) if fits else None
-
-    kept = stored_arrays(
-        domain,
-        name,
-        model.fingerprint,
-        texts,
-        model.prompts,
-        lambda: model.encode(texts, "document", reporter, f"{name}: encoding {len(texts)} chunks"),
-        lambda made: made._asdict(),
-        unpack,
-        reporter,
-    )
-    return LateInteractionScorer(model, [chunk.id for chunk in chunks], kept.vectors, kept.seconds)

@@ -9,6 +9,7 @@ from typing import Final
 from benchmark.downloads import Repository, cached
 from benchmark.encoders.backends import FOLDER as BACKENDS
 from benchmark.encoders.locks import locked
+from benchmark.encoders.ragged import PARTS
 from benchmark.encoders.shelf import LETTERS, Shelf, vectors_folder
 from benchmark.errors import BenchError
 from benchmark.files import read_json
@@ -104,25 +105,28 @@ def _remove(folder: Path, what: str, lock: Path | None, dry_run: bool) -> Pruned
 
 
 def _stale(folder: Path, dry_run: bool) -> Iterator[Pruned]:
-    """Tables of a model that is needed, under prompts or in a version that are not today's."""
+    """What is kept of a model that is needed, under prompts or in a version that are not today's."""
     shelf = Shelf(folder.parent, folder.name)
     prompts = shelf.header.get("prompts", {})
     wanted = {shelf.path(kept, prompts.get(kept, "")).name for kept in ("query", "document")}
     wanted.add(shelf.path("pair", "").name)
-    tables = sorted(path for path in folder.glob("*.rows") if path.stem not in wanted)
-    if not tables or not prompts:
+    stale: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".rows", ".keys", ".npz", PARTS} and path.stem not in wanted:
+            stale.setdefault(path.stem, []).append(path)
+    if not stale or not prompts:
         return
     with locked(folder / "use.lock", wait=False) as held:
-        for rows in tables:
-            files = [path for path in (rows, rows.with_suffix(".keys")) if path.exists()]
-            size = sum(path.stat().st_size for path in files)
-            for path in files if held and not dry_run else ():
-                path.unlink()
-            yield Pruned(rows, "vectors with other prompts, or of an earlier version", size if held else None)
+        for paths in stale.values():
+            size = sum(map(_size, paths))
+            for path in paths if held and not dry_run else ():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            yield Pruned(paths[-1], "vectors with other prompts, or of an earlier version", size if held else None)
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _size(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return path.stat().st_size if path.is_file() else sum(map(_size, path.iterdir()))
 
 
 def _needed(project: Project) -> _Needed:

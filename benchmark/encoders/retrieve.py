@@ -14,13 +14,13 @@ from benchmark.encoders.asymmetric import is_asymmetric
 from benchmark.encoders.backends import open_reranker
 from benchmark.encoders.bm25 import BM25Index
 from benchmark.encoders.fused import HYBRID_WEIGHTS, HybridScorer, fuse_reranked
-from benchmark.encoders.late import open_late_scorer
+from benchmark.encoders.late import LateInteractionScorer
 from benchmark.encoders.pairs import logits
 from benchmark.encoders.rescored import open_quantized_scorer
 from benchmark.encoders.scorers import DenseScorer, Footprint, Scorer
 from benchmark.encoders.scores import kept_logits
 from benchmark.encoders.shelf import Shelf
-from benchmark.encoders.sparse import open_sparse_scorer
+from benchmark.encoders.sparse import SparseScorer
 from benchmark.encoders.store import query_vectors, stored_documents
 from benchmark.errors import BenchError
 from benchmark.project import Domain, Project
@@ -218,8 +218,8 @@ def open_scorer(
     if spec.retriever is not None:
         raise BenchError(f"model_specs/{name}.yaml: a pipeline of two stages cannot be a side of a hybrid")
     if is_asymmetric(spec):
-        opened = open_sparse_scorer if spec.kind == "sparse" else open_late_scorer
-        return opened(project, domain, name, chunks, reporter)
+        scorer = SparseScorer if spec.kind == "sparse" else LateInteractionScorer
+        return scorer.open(project, domain, name, chunks, reporter)
     encoder = open_encoder(project, name)
     if isinstance(encoder, QuantizedEncoder):
         return open_quantized_scorer(domain, encoder, chunks, reporter)

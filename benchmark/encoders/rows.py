@@ -128,7 +128,7 @@ class Table:
         for name in ("crc", "left"):
             entries[name][old] = self._records[name][places[old]]
         if self._later:
-            for number, key in enumerate(_split(keys)):
+            for number, key in enumerate(split_keys(keys)):
                 if key in self._later:
                     entries[number] = self._later[key]
         return entries
@@ -157,7 +157,7 @@ class Table:
             return np.zeros(0, dtype=np.uint32)
         content, size = self.rows().data.cast("B"), 4 * self.dimensions
         rows = (content[place * size : (place + 1) * size] for place in entries["place"].tolist())
-        sums = map(_crc, _split(keys), rows, entries["left"].tolist())
+        sums = map(_crc, split_keys(keys), rows, entries["left"].tolist())
         return np.fromiter(sums, dtype=np.uint32, count=len(entries))
 
     def _read(self, start: int) -> NDArray[np.void]:
@@ -181,7 +181,7 @@ class Table:
     def _note(self, records: NDArray[np.void]) -> None:
         """Take up records that were appended."""
         entries = zip(records["crc"].tolist(), records["left"].tolist(), strict=True)
-        for key, entry in zip(_split(records["key"]), entries, strict=True):
+        for key, entry in zip(split_keys(records["key"]), entries, strict=True):
             self._later[key] = (self._count, *entry)
             self._count += 1
 
@@ -217,7 +217,7 @@ class Table:
         records = np.zeros(len(keys), dtype=_RECORD)
         records["key"] = keys
         records["left"] = np.arange(len(keys) - 1, -1, -1)
-        records["crc"] = list(map(_crc, _split(keys), map(np.ndarray.tobytes, rows), records["left"].tolist()))
+        records["crc"] = list(map(_crc, split_keys(keys), map(np.ndarray.tobytes, rows), records["left"].tolist()))
         ends = (self._count * 4 * self.dimensions, (1 + self._count) * _RECORD.itemsize)
         with self._rows_file.open("r+b") as rows_stream, self._keys_file.open("r+b") as keys_stream:
             handles = (rows_stream.fileno(), keys_stream.fileno())
@@ -264,7 +264,8 @@ def _prefixes(keys: Keys) -> NDArray[np.uint64]:
     return np.ascontiguousarray(keys[:, :8]).view("<u8").ravel()
 
 
-def _split(keys: Keys) -> Iterator[bytes]:
+def split_keys(keys: Keys) -> Iterator[bytes]:
+    """Each key on its own."""
     content = keys.tobytes()
     return (content[start : start + _SIZE] for start in range(0, len(content), _SIZE))
 

@@ -104,9 +104,9 @@ class Shelf:
             shutil.rmtree(self.folder)
         return size
 
-    def path(self, kept: Kept, prompt: str, more: Sequence[str] = ()) -> Path:
+    def path(self, kept: Kept, prompt: str) -> Path:
         """The files of one kind, without their ending; another prompt or version has others."""
-        return self.folder / f"{kept}-{hash_json([VERSION, kept, prompt, *more])[:LETTERS]}"
+        return self.folder / f"{kept}-{hash_json([VERSION, kept, prompt])[:LETTERS]}"
 
     def table(self, kept: Kept, prompt: str) -> Table:
         """The rows of one kind as they stand now."""

@@ -5,18 +5,16 @@ SPLADE: Formal, Piwowarski and Clinchant, SIGIR 2021; the models are sentence-tr
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.console import SILENT, Reporter
-from benchmark.encoders.arrays import Arrays, stored_arrays
 from benchmark.encoders.asymmetric import AsymmetricModel, Saved
+from benchmark.encoders.asymmetric_scorer import AsymmetricScorer
 from benchmark.encoders.dense import Role, check_finite, model_errors
+from benchmark.encoders.ragged import Ragged
 from benchmark.encoders.scorers import Footprint
-from benchmark.project import Domain, Project
-from benchmark.records import Chunk
 
 _BLOCK: Final = 32
 """Queries that are scored at once."""
@@ -47,14 +45,12 @@ class SparseModel(AsymmetricModel):
             return saved.model_type == "SparseEncoder"
         return any(name.endswith("ForMaskedLM") for name in saved.architectures)
 
-    def encode(self, texts: Sequence[str], role: Role, reporter: Reporter = SILENT, label: str = "") -> Any:
+    def encode(self, texts: Sequence[str], role: Role) -> Any:
         """Word weights as the model compares them: at length 1 where that is by cosine.
 
         Args:
             texts: What to encode; longer texts are cut at the model's maximum length.
             role: Which way they go through the model, and which prompt goes in front.
-            reporter: Shows progress when a label is given.
-            label: What to call this work.
 
         Returns:
             A `csr_matrix` of shape (n_texts, n_words), float32, in the order of the texts.
@@ -66,7 +62,7 @@ class SparseModel(AsymmetricModel):
 
         parts, order = [], []
         settings = {"batch_size": self._batch_size(texts), "save_to_cpu": True}
-        for rows, found in self._in_slices(texts, role, reporter, label, **settings):
+        for rows, found in self._in_slices(texts, role, **settings):
             tensor = found.coalesce()
             values = tensor.values().float().numpy()
             parts.append(csr_matrix((values, tensor.indices().numpy()), shape=tuple(tensor.shape), dtype=np.float32))
@@ -77,6 +73,17 @@ class SparseModel(AsymmetricModel):
         bad = np.flatnonzero(~np.isfinite(matrix.data))
         check_finite(self.name, len(np.unique(np.searchsorted(matrix.indptr, bad, side="right"))), len(texts))
         return _normalised(matrix) if self.model.similarity_fn_name == "cosine" else matrix
+
+    def pack(self, encoded: Any) -> Ragged:
+        """Each text's words and their weights."""
+        return Ragged(encoded.indptr.astype(np.int64), {"words": encoded.indices, "weights": encoded.data})
+
+    def unpack(self, ragged: Ragged) -> Any:
+        """A `csr_matrix` of shape (n_texts, n_words)."""
+        from scipy.sparse import csr_matrix
+
+        shape = (len(ragged.offsets) - 1, self._words)
+        return csr_matrix((ragged.entries["weights"], ragged.entries["words"], ragged.offsets), shape=shape)
 
     @cached_property
     def _words(self) -> int:
@@ -96,63 +103,17 @@ def _normalised(matrix: Any) -> Any:
     return (diags((1 / np.maximum(lengths, _SMALLEST)).astype(np.float32)) @ matrix).tocsr()
 
 
-class SparseScorer:
-    """Products of word weights, in blocks of queries.
+class SparseScorer(AsymmetricScorer):
+    """Products of word weights, in blocks of queries; 0 where a chunk has none of a query's words."""
 
-    Args:
-        encoder: Encodes the queries.
-        ids: One id per chunk.
-        vectors: Of the chunks, a `csr_matrix` of shape (n_chunks, n_words).
-        seconds: That encoding them took; None where they were in the store.
-    """
+    model_class = SparseModel
 
-    def __init__(self, encoder: SparseModel, ids: Sequence[str], vectors: Any, seconds: float | None = None) -> None:
-        self.ids = ids
-        self.encoder = encoder
-        size = vectors.data.nbytes + vectors.indices.nbytes + vectors.indptr.nbytes
-        self.footprint = Footprint(size / max(1, vectors.shape[0]), 0, vectors.shape[1], seconds)
+    def _hold(self, encoded: Any) -> Footprint:
         # A list of chunks for each word: only those of the query's words are read.
-        self._postings = vectors.T.tocsr()
+        self._postings = encoded.T.tocsr()
+        size = encoded.data.nbytes + encoded.indices.nbytes + encoded.indptr.nbytes
+        return Footprint(size / max(1, encoded.shape[0]), 0, encoded.shape[1], None)
 
-    def afresh(self) -> Self:
-        """The scorer itself: it keeps nothing of a query."""
-        return self
-
-    def score_rows(self, queries: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """One row of products for each query; 0 where a chunk has none of its words."""
-        encoded = self.encoder.encode(queries, "query")
-        for start in range(0, len(queries), _BLOCK):
+    def _score(self, encoded: Any) -> Iterator[NDArray[np.float32]]:
+        for start in range(0, encoded.shape[0], _BLOCK):
             yield from (encoded[start : start + _BLOCK] @ self._postings).toarray()
-
-
-def open_sparse_scorer(
-    project: Project, domain: Domain, name: str, chunks: Sequence[Chunk], reporter: Reporter = SILENT
-) -> SparseScorer:
-    """The scorer of a `kind: sparse` spec; the corpus is encoded once, and kept.
-
-    Raises:
-        BenchError: As `SparseModel.load`.
-    """
-    model = SparseModel.load(project, name)
-    texts = [chunk.full_text for chunk in chunks]
-
-    def unpack(arrays: Arrays) -> Any:
-        from scipy.sparse import csr_matrix
-
-        matrix = csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"]))
-        return matrix if matrix.shape[0] == len(texts) else None
-
-    kept = stored_arrays(
-        domain,
-        name,
-        model.fingerprint,
-        texts,
-        model.prompts,
-        lambda: model.encode(texts, "document", reporter, f"{name}: encoding {len(texts)} chunks"),
-        lambda matrix: {
-            "data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.array(matrix.shape),
-        },
-        unpack,
-        reporter,
-    )  # fmt: skip
-    return SparseScorer(model, [chunk.id for chunk in chunks], kept.vectors, kept.seconds)

@@ -12,12 +12,11 @@ import numpy as np
 from benchmark.device import device_name
 from benchmark.encoders.adapter import AdaptedEncoder, DerivedEncoder
 from benchmark.encoders.api import ApiEncoder
+from benchmark.encoders.asymmetric_scorer import AsymmetricScorer
 from benchmark.encoders.fused import HybridScorer
-from benchmark.encoders.late import LateInteractionScorer
 from benchmark.encoders.retrieve import RerankRetriever, Retriever, ScoreRetriever
 from benchmark.encoders.runtime import parameter_count
 from benchmark.encoders.scorers import DenseScorer, Scorer
-from benchmark.encoders.sparse import SparseScorer
 from benchmark.evaluation.rates import per_second, spread
 from benchmark.files import Json
 from benchmark.project import Project
@@ -29,7 +28,7 @@ _QUESTIONS: Final = 30
 _SECONDS: Final = 3.0
 """What either measurement may take; it ends after the step in which it is reached."""
 _MILLION: Final = 1_000_000
-_ENCODING: Final = (DenseScorer, SparseScorer, LateInteractionScorer)
+_ENCODING: Final = (DenseScorer, AsymmetricScorer)
 
 
 def measure_costs(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.encoders.dense import Role
-from benchmark.encoders.shelf import Shelf
+from benchmark.encoders.ragged import missing_ragged
 from benchmark.encoders.store import known_prompts, missing
 from benchmark.errors import BenchError
 from benchmark.evaluation.needs import NOTHING, Model, Needs, NeedsReader, NotFetchedError, Reranking, Texts
@@ -199,25 +199,19 @@ class _Planner:
 
     def _encoding(self, evaluator: "Evaluator", model: Model, source: Texts) -> Work | None:
         """What a model has to encode of some texts; None where nothing is left."""
-        by_row = model.family in ("dense", "api")
-        # Queries of the others are encoded whenever they are ranked for.
-        if by_row or source == "corpus":
-            key = (model.fingerprint, evaluator.domain.name, source)
-            if key in self._planned:
-                return None
-            self._planned.add(key)
-        texts = evaluator.texts(source)
-        count = _missing(evaluator.project, model, "document" if source == "corpus" else "query", texts, by_row)
+        key = (model.fingerprint, evaluator.domain.name, source)
+        if key in self._planned:
+            return None
+        self._planned.add(key)
+        role: Role = "document" if source == "corpus" else "query"
+        count = _missing(evaluator.project, model, role, evaluator.texts(source))
         return Work(model, source, count) if count else None
 
 
-def _missing(project: Project, model: Model, role: Role, texts: Sequence[str], by_row: bool) -> int:
-    """How many of some texts are not kept in a role."""
+def _missing(project: Project, model: Model, role: Role, texts: Sequence[str]) -> int:
+    """How many different ones of some texts are not kept in a role."""
     prompts = known_prompts(project, model.fingerprint)
     if prompts is None:
         return len(set(texts))
-    prompt = prompts.get(role, "")
-    if by_row:
-        return missing(project, model.fingerprint, role, prompt, texts)
-    path = Shelf.of(project, model.fingerprint).path(role, prompt, texts).with_suffix(".npz")
-    return 0 if path.is_file() else len(texts)
+    counted = missing if model.family in ("dense", "api") else missing_ragged
+    return counted(project, model.fingerprint, role, prompts.get(role, ""), texts)

@@ -160,7 +160,7 @@ class Encoding:
 def encodings_of(project: Project, plan: Plan, slots: int) -> dict[str, Encoding]:
     """What there is to encode before units can be done, by the encoders' fingerprints.
 
-    Sparse encoders and late interaction are none of it: a unit encodes for them, and keeps a corpus as a whole.
+    Sparse encoders and late interaction are none of it: a unit encodes for them.
     """
     found: dict[str, Encoding] = {}
     for call in _calls(plan):

@@ -122,29 +122,25 @@ def test_vectors_are_kept_and_a_broken_file_is_made_again(project, colbert, monk
     domain = project.domain("village")
     first = open_scorer(project, domain, "colbert", CHUNKS)
     expected = np.stack(list(first.score_rows(QUERIES)))
-    (path,) = vectors_folder(domain).rglob("*.npz")
-    whole = path.read_bytes()
-    encode = LateInteractionModel.encode
-
-    def only_queries(self, texts, role, *more):
-        assert role == "query"
-        return encode(self, texts, role, *more)
-
-    monkeypatch.setattr(LateInteractionModel, "encode", only_queries)
+    documents, _ = sorted(vectors_folder(domain).rglob("*.npz"))
+    monkeypatch.setattr(LateInteractionModel, "encode", lambda *_: pytest.fail("all of it is kept"))
     again = open_scorer(project, domain, "colbert", CHUNKS)
     assert first.footprint.seconds > 0 and again.footprint.seconds is None
     np.testing.assert_array_equal(np.stack(list(again.score_rows(QUERIES))), expected)
+    with pytest.raises(pytest.fail.Exception, match="all of it is kept"):
+        list(again.afresh().score_rows(QUERIES))
     monkeypatch.undo()
 
-    # Vectors and offsets that do not belong together are no use either.
-    with np.load(path) as arrays:
-        np.savez(path.with_name("odd.npz"), vectors=arrays["vectors"][:-1], offsets=arrays["offsets"])
-    for broken in (whole[:300], path.with_name("odd.npz").read_bytes()):
-        path.write_bytes(broken)
-        notes = Notes()
-        again = open_scorer(project, domain, "colbert", CHUNKS, notes)
-        assert f"{path.name}: broken, encoded again" in notes.lines
-        np.testing.assert_array_equal(np.stack(list(again.score_rows(QUERIES))), expected)
+    documents.write_bytes(documents.read_bytes()[:300])
+    notes = Notes()
+    again = open_scorer(project, domain, "colbert", CHUNKS, notes)
+    assert [line for line in notes.lines if line.endswith(f"{documents.name}: broken, encoded again")]
+    np.testing.assert_array_equal(np.stack(list(again.score_rows(QUERIES))), expected)
+
+    more = [Chunk("d#9", "d", "", (), -1, -1, "a passage that came later"), *CHUNKS]
+    grown = np.stack(list(open_scorer(project, domain, "colbert", more).score_rows(QUERIES)))
+    assert grown.shape == (3, 7)
+    np.testing.assert_array_equal(grown[:, 1:], expected)
 
 
 def test_vectors_that_are_no_numbers_are_refused_and_not_kept(project, colbert, monkeypatch):
@@ -206,8 +202,8 @@ def test_it_ranks_both_tasks_alone_in_a_hybrid_and_before_a_reranker(project, co
     costs = evaluator.evaluate("colbert", ["retrieval"])[0].facts["costs"]
     assert costs["dimensions"] == 16
     assert costs["parameters"] == sum(weights.numel() for weights in model.parameters())
-    with np.load(next(vectors_folder(pipeline.domain).rglob("*.npz"))) as arrays:
-        size = arrays["vectors"].nbytes + arrays["offsets"].nbytes
+    kept = LateInteractionModel.load(project, "colbert").encode([chunk.full_text for chunk in chunks], "document")
+    size = kept.vectors.nbytes + kept.offsets.nbytes
     assert costs["index_bytes_per_million_chunks"] == pytest.approx(1e6 * size / len(chunks), abs=1)
 
 

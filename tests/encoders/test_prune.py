@@ -123,8 +123,18 @@ def test_exports_old_vectors_and_tables_of_other_versions_go_as_well(project, se
     encode(project, "tiny")
     monkeypatch.undo()
     encode(project, "tiny")
+    shelf = Shelf.of(project, several["tiny"])
+    wanted = shelf.path("document", "")
+    now, other = (wanted.with_name(f"{name}.parts") for name in (wanted.name, "document-other"))
+    for folder in (now, other):
+        folder.mkdir()
+        (folder / "part.npz").write_bytes(b"x" * 50)
+    whole = shelf.folder / "document-of-a-corpus.npz"  # as earlier versions kept them
+    whole.write_bytes(b"x" * 70)
+    assert sum(one.size for one in prune(project, dry_run=True) if one.path in (other, whole)) == 120
     found = {one.path: one.size for one in prune(project)}
-    assert {left: 100, broken: 100, old: 100}.items() <= found.items() and len(found) == 4
+    assert {left: 100, broken: 100, old: 100, other: 50, whole: 70}.items() <= found.items() and len(found) == 6
+    assert (now / "part.npz").exists() and not other.exists() and not whole.exists()
     assert not left.exists() and not broken.exists() and not old.exists()
     assert (kept / "file").exists() and (going / "file").exists()
     assert unseen(project, several["tiny"]) == 0

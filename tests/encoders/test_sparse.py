@@ -14,7 +14,7 @@ from benchmark.encoders.sparse import SparseModel
 from benchmark.errors import BenchError
 from benchmark.pipeline import Pipeline
 from benchmark.project import Project
-from benchmark.records import Chunk
+from benchmark.records import Chunk, read_chunks
 from benchmark.runs import read_run
 from benchmark.specs import BiEncoderRun, CrossEncoderRun
 from benchmark.training.biencoder import open_base
@@ -91,28 +91,28 @@ def test_vectors_are_kept_and_a_broken_file_is_made_again(project, splade, monke
     first = open_scorer(project, domain, "splade", CHUNKS)
     assert first.footprint.seconds > 0
     expected = np.stack(list(first.score_rows(QUERIES)))
-    (path,) = vectors_folder(domain).rglob("*.npz")
-    assert path.parent.name == model_fingerprint(project, "splade")[:20]
-    encode = SparseModel.encode
-
-    def only_queries(self, texts, role, *more):
-        assert role == "query"
-        return encode(self, texts, role, *more)
-
-    monkeypatch.setattr(SparseModel, "encode", only_queries)
+    documents, queries = sorted(vectors_folder(domain).rglob("*.npz"))
+    assert documents.parent.name.startswith("document-") and queries.parent.name.startswith("query-")
+    assert documents.parent.parent.name == model_fingerprint(project, "splade")[:20]
+    monkeypatch.setattr(SparseModel, "encode", lambda *_: pytest.fail("all of it is kept"))
     again = open_scorer(project, domain, "splade", CHUNKS)
     assert again.footprint.seconds is None
     np.testing.assert_array_equal(np.stack(list(again.score_rows(QUERIES))), expected)
+    with pytest.raises(pytest.fail.Exception, match="all of it is kept"):
+        list(again.afresh().score_rows(QUERIES))
     monkeypatch.undo()
 
-    whole = path.read_bytes()
-    for broken in (whole[:200], b"", b"\x80\x04K\x01."):
-        path.write_bytes(broken)
-        notes = Notes()
-        again = open_scorer(project, domain, "splade", CHUNKS, notes)
-        assert f"{path.name}: broken, encoded again" in notes.lines
-        np.testing.assert_array_equal(np.stack(list(again.score_rows(QUERIES))), expected)
-        assert path.read_bytes() == whole
+    documents.write_bytes(documents.read_bytes()[:200])
+    notes = Notes()
+    again = open_scorer(project, domain, "splade", CHUNKS, notes)
+    assert [line for line in notes.lines if line.endswith(f"{documents.name}: broken, encoded again")]
+    np.testing.assert_array_equal(np.stack(list(again.score_rows(QUERIES))), expected)
+
+    more = [*CHUNKS, Chunk("d#9", "d", "Title", (), -1, -1, "a passage that came later")]
+    notes = Notes()
+    grown = np.stack(list(open_scorer(project, domain, "splade", more, notes).score_rows(QUERIES)))
+    assert grown.shape == (3, 6)
+    np.testing.assert_array_equal(grown[:, :5], expected)
 
 
 def test_vectors_of_other_prompts_are_not_taken(project, splade):
@@ -187,9 +187,9 @@ def test_both_tasks_and_a_general_set_are_evaluated_once(project, splade):
     model = library_model(splade)
     assert costs["parameters"] == sum(weights.numel() for weights in model.parameters())
     assert costs["dimensions"] == 30522
-    chunks = [json.loads(line) for line in (project.domain("village").chunks / "chunks.jsonl").open()]
-    with np.load(next(vectors_folder(project).rglob("*.npz"))) as arrays:
-        size = sum(arrays[name].nbytes for name in ("data", "indices", "indptr"))
+    chunks = read_chunks(project.domain("village").chunks / "chunks.jsonl")
+    kept = SparseModel.load(project, "splade").encode([chunk.full_text for chunk in chunks], "document")
+    size = kept.data.nbytes + kept.indices.nbytes + kept.indptr.nbytes
     assert costs["index_bytes_per_million_chunks"] == pytest.approx(1e6 * size / len(chunks), abs=1)
     again = Pipeline(project, project.domain("village"), spec, SILENT).evaluate("splade")
     assert all(outcome.skipped for outcome in again)
