@@ -1,4 +1,4 @@
-"""The report in all its forms from the kept leaderboard: report.md anew, then report.html and report.pdf from it."""
+"""The report in all its forms: report.md from the kept leaderboard, and report.html and report.pdf from it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +27,8 @@ def write_report_files(
         domain: Whose report.
         benchmark: What was run.
         reporter: Where notes go.
-        html: Whether to write `report.html`.
-        pdf: Whether to write `report.pdf`.
+        html: Whether to write `report.html`, also where there is none yet.
+        pdf: The same for `report.pdf`.
 
     Yields:
         The files, as they are written.
@@ -46,11 +46,35 @@ def write_report_files(
     read_manifests(domain, board)
     report = make_report(project, domain, benchmark, board, reporter)
     yield report
-    if html:
-        path = report.with_name(report_html.NAME)
+    yield from write_forms(report, reporter, html=html, pdf=pdf)
+
+
+def write_forms(report: Path, reporter: Reporter, *, html: bool = False, pdf: bool = False) -> Iterator[Path]:
+    """The other forms of a `report.md`; those that are there are made anew, lest they show an earlier verdict.
+
+    Args:
+        report: The `report.md`.
+        reporter: Told of a form that cannot be made anew.
+        html: Whether to write `report.html`, also where there is none yet.
+        pdf: The same for `report.pdf`.
+
+    Yields:
+        The files, as they are written.
+
+    Raises:
+        BenchError: The PDF is asked for and cannot be made.
+    """
+    path = report.with_name(report_html.NAME)
+    if html or path.is_file():
         write_text(path, report_html.report_html(report))
         yield path
-    if pdf:
-        path = report.with_name(report_pdf.NAME)
-        write_bytes(path, report_pdf.report_pdf(report))
+    path = report.with_name(report_pdf.NAME)
+    if pdf or path.is_file():
+        try:
+            write_bytes(path, report_pdf.report_pdf(report))
+        except BenchError as error:
+            if pdf:
+                raise
+            reporter.note(f"{shown(path)}: is still that of an earlier report ({error})")
+            return
         yield path

@@ -1,12 +1,14 @@
 """Leaderboard, report and page of a domain in one go, each run read once; skipped where nothing has changed."""
 
 from benchmark.console import Reporter
+from benchmark.files import shown
 from benchmark.project import Domain, Project
 from benchmark.reporting.board import TASKS, Leaderboard
 from benchmark.reporting.drawing import Drawing
 from benchmark.reporting.inputs import read_evaluated
 from benchmark.reporting.leaderboard import make_leaderboard, read_leaderboard, write_page
 from benchmark.reporting.report import make_report
+from benchmark.reporting.report_files import write_forms
 from benchmark.reporting.unchanged import fingerprint_of, is_unchanged, keep
 from benchmark.specs import BenchmarkSpec
 
@@ -30,7 +32,9 @@ def make_all(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporte
     with Drawing() as drawing:
         evaluated = read_evaluated(domain, benchmark)
         board = make_leaderboard(project, domain, benchmark, reporter, evaluated)
-        make_report(project, domain, benchmark, board, reporter, drawing.draw)
+        report = make_report(project, domain, benchmark, board, reporter, drawing.draw)
+        for path in write_forms(report, reporter):
+            reporter.note(f"report: {shown(path)}, as there was one")
         write_page(project, domain, benchmark, board, evaluated.runs[TASKS[0]])
     keep(domain, fingerprint)
     return board

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from pypdf import PdfReader
 
-from benchmark.console import SILENT
+from benchmark.console import SILENT, Notes
 from benchmark.errors import BenchError
 from benchmark.files import write_text
 from benchmark.reporting.author import place
@@ -19,6 +19,7 @@ from benchmark.reporting.report import make_report
 from benchmark.reporting.report_files import write_report_files
 from benchmark.reporting.report_html import report_html
 from benchmark.reporting.report_pdf import report_pdf
+from benchmark.reporting.whole import make_all
 
 MINE = """
 My **own** words with <script>alert(1)</script>, <img src=x onerror=alert(2)>, [a link](javascript:alert(3)),
@@ -158,3 +159,30 @@ def test_reading_a_report_loads_no_model(report):
         "report_html(Path(sys.argv[1])); assert not {'torch', 'matplotlib', 'mteb'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(report)], check=True)
+
+
+def test_forms_that_are_there_never_tell_of_an_earlier_report(made, monkeypatch):
+    results = made.domain.results
+    shown, printed = results / "report.html", results / "report.pdf"
+    make_all(made.project, made.domain, made.benchmark, SILENT)
+    assert not shown.exists() and not printed.exists(), "nobody asked for them"
+    parts = made.project, made.domain, made.benchmark, SILENT
+    list(write_report_files(*parts, html=True, pdf=True))
+    before = shown.read_bytes(), printed.read_bytes()
+
+    other = made.with_benchmark(seed=made.benchmark.seed + 1)
+    notes = Notes()
+    make_all(other.project, other.domain, other.benchmark, notes)
+    report = results / "report.md"
+    assert shown.read_text() == report_html(report) and printed.read_bytes() == report_pdf(report)
+    assert shown.read_bytes() != before[0] and printed.read_bytes() != before[1]
+    assert sum("as there was one" in line for line in notes.lines) == 2
+
+    # Without Typst the PDF stays, and that is said; asked for, it is an error.
+    monkeypatch.setattr("benchmark.reporting.report_pdf.importlib.util.find_spec", lambda name: None)
+    kept, notes = printed.read_bytes(), Notes()
+    make_all(made.project, made.domain, made.benchmark, notes)
+    assert shown.read_bytes() == before[0] and printed.read_bytes() == kept
+    assert [line for line in notes.lines if "report.pdf: is still that of an earlier report" in line and "typst" in line]
+    with pytest.raises(BenchError, match="typst"):
+        list(write_report_files(*parts, html=False, pdf=True))
