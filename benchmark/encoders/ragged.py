@@ -106,7 +106,11 @@ def stored_ragged(
     shelf, keys = Shelf.of(domain, encoder.fingerprint), text_keys(texts)
     folder = _folder(shelf, role, encoder.prompts[role])
     with shelf.in_use():
-        parts = _whole_parts(folder, reporter)
+        parts, broken = _parts(folder)
+        for path in broken:
+            reporter.note(f"{shown(path)}: broken, encoded again")
+            with suppress(OSError):
+                path.unlink()
         missing = _missing(parts, keys)
         seconds = 0.0
         if len(missing):
@@ -117,7 +121,7 @@ def stored_ragged(
                 seconds += _keep(encoder, role, [texts[number] for number in numbers], keys[numbers], folder, shelf)
             if seconds:
                 shelf.tell(encoder.name, encoder.prompts, {role: len(missing) / seconds})
-            parts = _whole_parts(folder, reporter)
+            parts, _ = _parts(folder)
         found = _gathered(parts, _places(parts, keys), folder)
     all_made = len(missing) == len(np.unique(keys, axis=0))
     return Stored(encoder.unpack(found), seconds if all_made and seconds else None)
@@ -126,7 +130,7 @@ def stored_ragged(
 def missing_ragged(project: Project, fingerprint: str, role: Role, prompt: str, texts: Sequence[str]) -> int:
     """How many different texts an encoder would have to encode; as `benchmark.encoders.store.missing`."""
     folder = _folder(Shelf.of(project, fingerprint), role, prompt)
-    return len(_missing(_whole_parts(folder, SILENT), text_keys(texts)))
+    return len(_missing(_parts(folder)[0], text_keys(texts)))
 
 
 def _folder(shelf: Shelf, role: Role, prompt: str) -> Path:
@@ -152,18 +156,16 @@ def _keep(encoder: RaggedEncoder[T], role: Role, texts: Sequence[str], keys: Key
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _whole_parts(folder: Path, reporter: Reporter) -> list[_Part]:
-    """All parts, but for broken ones, which are told and deleted: their texts will be encoded again."""
-    parts = []
+def _parts(folder: Path) -> tuple[list[_Part], list[Path]]:
+    """All parts that are whole, and the files of those that are broken."""
+    parts, broken = [], []
     for path in sorted(folder.glob("*.npz")):
         found = _read(path)
-        if found is not None:
-            parts.append(found[0])
+        if found is None:
+            broken.append(path)
         else:
-            reporter.note(f"{shown(path)}: broken, encoded again")
-            with suppress(OSError):
-                path.unlink()
-    return parts
+            parts.append(found[0])
+    return parts, broken
 
 
 def _read(path: Path) -> tuple[_Part, dict[str, NDArray[Any]]] | None:

@@ -88,7 +88,7 @@ def parts(domain):
     return sorted(Shelf.of(domain, FINGERPRINT).folder.glob(f"*{PARTS}/*.npz"))
 
 
-def test_a_broken_part_is_told_once_and_its_texts_are_encoded_again(domain, monkeypatch):
+def test_a_broken_part_is_told_once_and_its_texts_are_encoded_again(domain, project, monkeypatch):
     monkeypatch.setattr("benchmark.encoders.shelf.SLICE", 2)
     texts = ["one", "two", "three", "four", "five", "six"]
     encoder = Letters()
@@ -106,6 +106,8 @@ def test_a_broken_part_is_told_once_and_its_texts_are_encoded_again(domain, monk
     for broken in (whole[:200], b"", b"\x80\x04K\x01.", odd, bytes(flipped)):
         path.write_bytes(broken)
         encoder.asked.clear()
+        assert missing_ragged(project, FINGERPRINT, "document", "", texts) == 2
+        assert path.read_bytes() == broken, "a plan changes nothing"
         notes = Notes()
         found = stored_ragged(domain, encoder, texts, "document", notes)
         assert_is(found.encoded, encoder, texts)

@@ -183,6 +183,8 @@ def test_forms_that_are_there_never_tell_of_an_earlier_report(made, monkeypatch)
     kept, notes = printed.read_bytes(), Notes()
     make_all(made.project, made.domain, made.benchmark, notes)
     assert shown.read_bytes() == before[0] and printed.read_bytes() == kept
-    assert [line for line in notes.lines if "report.pdf: is still that of an earlier report" in line and "typst" in line]
+    assert [
+        line for line in notes.lines if "report.pdf: is still that of an earlier report" in line and "typst" in line
+    ]
     with pytest.raises(BenchError, match="typst"):
         list(write_report_files(*parts, html=False, pdf=True))
