@@ -105,7 +105,7 @@ class WorkBar:
 
     def _tell(self, word: str) -> None:
         done = sum(self._weights[part] * fraction for part, fraction in self._done.items())
-        self._update(int(_STEPS * done / self._total), word)
+        self._update(int(_STEPS * (done / self._total)), word)
 
 
 def unit_label(unit: Unit) -> str:

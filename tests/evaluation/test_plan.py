@@ -98,15 +98,19 @@ def test_pairs_are_counted_at_most_and_exactly_where_the_first_stage_is_kept(mad
     assert found["deep", "reranking"] == {}, "the candidates' pairs were scored for the other pipeline"
 
 
-def test_models_that_keep_no_rows(made, splade, colbert):
+def test_models_of_several_entries_a_text(made, splade, colbert):
     expected = {"corpus": CHUNKS, "queries": QUESTIONS, "unanswerable": OTHERS}
     found = works(plan_of(made, "splade", "colbert"))
     for name in ("splade", "colbert"):
         assert found[name, "retrieval"] == {(name, source): count for source, count in expected.items()}
-        assert found[name, "reranking"] == {(name, "queries"): QUESTIONS}, "queries are encoded each time"
+        assert found[name, "reranking"] == {}, "retrieval comes before it"
     evaluate_all(evaluator_of(made), ["splade"], SILENT)
     (made.specs_folder / "mix.yaml").write_text("hybrid: [bm25, splade]\n")
-    assert works(plan_of(made, "mix"))["mix", "retrieval"] == {("splade", "queries"): 8, ("splade", "unanswerable"): 1}
+    assert works(plan_of(made, "mix"))["mix", "retrieval"] == {}
+    (made.root / "tasks" / "village" / "documents" / "note.md").write_text(
+        "# A note\n\nThe harbour office has moved.\n"
+    )
+    assert works(plan_of(made, "splade", "mix"))["splade", "retrieval"] == {("splade", "corpus"): 1}
 
 
 def test_an_api_is_asked_nothing_for_a_plan(made, serve):
