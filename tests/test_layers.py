@@ -26,6 +26,7 @@ LAYERS = [
         "weights",
         "stats",
         "escape",
+        "licences",
         "device",
         "pages",
         "downloads",

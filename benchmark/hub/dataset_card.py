@@ -52,7 +52,6 @@ def dataset_card(domain: Domain, to: str, licence: str, counts: Counts, syntheti
     front = {
         **head,
         "pretty_name": one_line(spec.title, 200),
-        **({"license_name": one_line(licence, 60)} if head["license"] == "other" else {}),
         "task_categories": ["text-retrieval"],
         "tags": ["retrieval", "mteb", "text", "domainbench", *(["synthetic"] if synthetic else [])],
         "size_categories": [next((name for limit, name in _SIZES if counts.corpus < limit), "n>1M")],

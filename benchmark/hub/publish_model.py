@@ -14,12 +14,13 @@ from benchmark.files import Json, dump_yaml, read_text, shown
 from benchmark.hub.parcel import Item, LeftOut, Parcel, files_of, unique, without_home
 from benchmark.hub.publish_request import Request
 from benchmark.hub.publish_results import read_board
+from benchmark.licences import hub_licence
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
 from benchmark.reporting.board import TASKS, Leaderboard
 from benchmark.reporting.systems import System
 from benchmark.specs import ModelSpec
-from benchmark.training.licences import caution, hub_licence
+from benchmark.training.licences import caution
 from benchmark.training.wording import FOLDER
 from benchmark.weights import ADAPTER_FILE, TRAINED_CHUNKS, model_fingerprint
 

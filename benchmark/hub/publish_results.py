@@ -13,11 +13,12 @@ from benchmark.files import Json, dump_yaml, read_json, read_text, shown
 from benchmark.hub.parcel import Item, LeftOut, Parcel, files_of, unique, without_home
 from benchmark.hub.publish_request import Request
 from benchmark.hub.results_layout import Layout, results_layout
+from benchmark.licences import hub_licence
 from benchmark.pages import markdown_templates
 from benchmark.project import Domain, Project
 from benchmark.reporting.board import TASKS, Leaderboard
 from benchmark.reporting.page import page_without_passages
-from benchmark.synthesis.card_header import header
+from benchmark.synthesis.card_header import hub_language
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 _PAGES: Final = ("leaderboard.json", "leaderboard.md", "leaderboard.csv", "leaderboard.tex")
@@ -110,7 +111,7 @@ def space_parcel(project: Project, domain: Domain, request: Request, scratch: Pa
         "app_file": "index.html",
         "pinned": False,
         "short_description": one_line(f"Retrieval models on {domain.spec.title}", 60),
-        **({"license": _licence(domain, licence)} if licence else {}),
+        **(hub_licence(licence) if licence else {}),
         "tags": ["leaderboard", "retrieval", "domainbench"],
     }
     text = markdown_templates(TEMPLATES).get_template("space_card.md.jinja").render(header=_front(front), title=title)
@@ -163,17 +164,12 @@ def _front(front: Json) -> Markup:
     return Markup(dump_yaml(front))  # noqa: S704 (the dumper has quoted what needs it)
 
 
-def _licence(domain: Domain, licence: str) -> str:
-    return str(header(domain.spec.title, licence, domain.spec.language, 0, [])["license"])
-
-
 def _card(domain: Domain, request: Request, board: Leaderboard, layout: Layout) -> str:
     """README.md of the results."""
-    head = header(domain.spec.title, request.licence or "", domain.spec.language, 0, [])
     front = {
         "pretty_name": one_line(f"{domain.spec.title}: results of retrieval models", 200),
-        "language": head["language"],
-        **({"license": head["license"]} if request.licence else {}),
+        "language": [hub_language(domain.spec.language)],
+        **(hub_licence(request.licence) if request.licence else {}),
         "tags": ["retrieval", "mteb", "leaderboard", "domainbench"],
         "configs": [{"config_name": "leaderboard", "data_files": "leaderboard.csv"}],
     }

@@ -4,16 +4,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from benchmark.files import Json
+from benchmark.licences import hub_licence
 
-_LICENCES: Final = frozenset({
-    "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause", "bsl-1.0", "cc-by-2.0",
-    "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0",
-    "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-3.0",
-    "cc-by-sa-4.0", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "epl-2.0",
-    "etalab-2.0", "eupl-1.1", "gfdl", "gpl-2.0", "gpl-3.0", "isc", "lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0", "odbl",
-    "odc-by", "osl-3.0", "pddl", "unknown", "unlicense", "zlib",
-})  # fmt: skip
-"""Licences that the Hub knows by name, most of them SPDX identifiers in lower case."""
 _LANGUAGES: Final = {
     "ara": "ar", "ben": "bn", "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "dan": "da", "deu": "de",
     "ell": "el", "eng": "en", "est": "et", "eus": "eu", "fas": "fa", "fin": "fi", "fra": "fr", "glg": "gl", "heb": "he",
@@ -55,17 +47,26 @@ def configs_of(rows: Json) -> list[Config]:
     return [config for config in configs if config.rows]
 
 
+def hub_language(language: str) -> str:
+    """A language as the Hub writes it.
+
+    >>> hub_language("eng-Latn"), hub_language("xho-Latn")
+    ('en', 'xho')
+    """
+    code = language.split("-")[0]
+    return _LANGUAGES.get(code, code)
+
+
 def header(title: str, licence: str, language: str, queries: int, configs: Sequence[Config]) -> Json:
     """The metadata at the head of a README.md.
 
     Args:
         title: The domain's.
-        licence: Of the documents, in any words; one that the Hub does not know becomes "other".
+        licence: Of the documents, in any words; one that the Hub does not know becomes "other", with its name.
         language: ISO 639-3, and what follows a hyphen.
         queries: How many there are.
         configs: The tables.
     """
-    known, code = licence.strip().lower(), language.split("-")[0]
     tables = [
         {
             "config_name": config.name,
@@ -75,8 +76,8 @@ def header(title: str, licence: str, language: str, queries: int, configs: Seque
     ]
     return {
         "pretty_name": f"Synthetic queries: {title}",
-        "language": [_LANGUAGES.get(code, code)],
-        "license": known if known in _LICENCES else "other",
+        "language": [hub_language(language)],
+        **hub_licence(licence),
         "task_categories": ["text-retrieval", "sentence-similarity"],
         "tags": ["synthetic", "retrieval", "rag", "sentence-transformers", "domainbench"],
         "size_categories": [next((name for limit, name in _SIZES if queries < limit), "n>1M")],

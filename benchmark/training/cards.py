@@ -14,13 +14,14 @@ from markupsafe import Markup
 
 from benchmark.escape import code, md
 from benchmark.files import Json, dump_yaml, iter_jsonl, read_json, write_text
+from benchmark.licences import hub_licence
 from benchmark.pages import flat_facts, markdown_templates
 from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST, code_state, package_versions
 from benchmark.specs import AdapterRun, BiEncoderRun, CrossEncoderRun
 from benchmark.stats import Floats
 from benchmark.training.card_figures import choice_rows, compared, development_rows
-from benchmark.training.licences import Lineage, caution, hub_licence
+from benchmark.training.licences import Lineage, caution
 from benchmark.training.wording import loss_in_words, usage
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -6,21 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmark.licences import is_unsaid
 from benchmark.project import Project
 from benchmark.specs import ModelSpec
 from benchmark.weights import model_folder
 
 _LEGAL: Final = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*")
-_OF_MODELS: Final = frozenset({
-    "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bigscience-bloom-rail-1.0", "bigscience-openrail-m",
-    "bsd-2-clause", "bsd-3-clause", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
-    "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
-    "cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc0-1.0", "creativeml-openrail-m", "ecl-2.0", "epl-2.0",
-    "eupl-1.1", "gemma", "gpl-2.0", "gpl-3.0", "isc", "lgpl-2.1", "lgpl-3.0", "llama2", "llama3", "llama3.1",
-    "llama3.2", "llama3.3", "mit", "mpl-2.0", "openrail", "openrail++", "osl-3.0", "unlicense", "zlib",
-})  # fmt: skip
-"""Licences of models that the Hub knows by name."""
-_UNSAID: Final = frozenset({"", "unknown", "none", "other", "?", "n/a"})
 _NO_CHANGES: Final = re.compile(
     r"-nd\b|no[ -]?derivatives|proprietary|all rights reserved|confidential|internal|secret"
 )
@@ -52,7 +43,7 @@ class Lineage:
         owner, licence = name, base.licence
         while source.base is not None:
             owner, source = source.base, project.model_spec(source.base)
-            licence = source.licence if _unsaid(licence) else licence
+            licence = source.licence if is_unsaid(licence) else licence
         first, seen = source, {owner}
         while first.hub is None:
             parent = first.base or first.provenance.get("base")
@@ -83,25 +74,6 @@ class Lineage:
         return [path.name for path in found]
 
 
-def _unsaid(licence: str) -> bool:
-    return licence.strip().lower() in _UNSAID
-
-
-def hub_licence(licence: str) -> dict[str, str]:
-    """The lines on the licence at the head of a model card.
-
-    >>> hub_licence("Apache-2.0"), hub_licence("My own"), hub_licence("unknown")
-    ({'license': 'apache-2.0'}, {'license': 'other', 'license_name': 'my-own'}, {'license': 'unknown'})
-    """
-    if _unsaid(licence):
-        return {"license": "unknown"}
-    plain = licence.strip().lower()
-    if plain in _OF_MODELS:
-        return {"license": plain}
-    name = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
-    return {"license": "other", **({"license_name": name} if name else {})}
-
-
 def caution(whose: str, licence: str) -> str | None:
     """What stands against passing a tuned model on, in a sentence; None where nothing does as far as is known.
 
@@ -110,7 +82,7 @@ def caution(whose: str, licence: str) -> str | None:
     'The documents: licence unknown. Do not pass this model on before you know that you may.'
     """
     plain = licence.strip().lower()
-    if _unsaid(licence):
+    if is_unsaid(licence):
         return f"{whose}: licence unknown. Do not pass this model on before you know that you may."
     if _NO_CHANGES.search(plain):
         return f"{whose}: the licence ({licence}) forbids passing on what is derived; a tuned model may be just that."

@@ -10,6 +10,7 @@ import pytest
 
 from benchmark.console import SILENT
 from benchmark.files import dump_json, read_json, read_yaml, write_jsonl, write_text
+from benchmark.licences import hub_licence
 from benchmark.pages import fact_in_words
 from benchmark.pipeline import Pipeline
 from benchmark.provenance import Outcome
@@ -18,7 +19,7 @@ from benchmark.specs import AdapterRun, BiEncoderRun, CrossEncoderRun
 from benchmark.training.cards import Card, hub_language, write_card
 from benchmark.training.export import save_sentence_transformer, write_model
 from benchmark.training.finetune import finetune
-from benchmark.training.licences import Lineage, caution, hub_licence
+from benchmark.training.licences import Lineage, caution
 from benchmark.training.wording import FOLDER
 from benchmark.weights import ADAPTER_FILE, weights_hash
 
