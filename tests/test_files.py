@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -141,3 +143,28 @@ def test_a_large_file_is_hashed_again_only_after_a_change(tmp_path, monkeypatch)
     small = tmp_path / "small"
     small.write_text("x")
     assert files.hash_file(small) == files.hash_file(small) and read[-2:] == ["small", "small"]
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_text(path, "x" * 9000), lambda path: write_jsonl(path, [{"x": "y" * 9000}] * 3)]
+)
+def test_a_write_that_fails_names_the_file_and_leaves_nothing(tmp_path, write):
+    """The system itself names no file where a stream is full."""
+    path = tmp_path / "folder" / "file"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.filename == str(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_filled_is_named(tmp_path):
+    with pytest.raises(OSError, match="No space left") as error, replacing(tmp_path / "folder") as folder:
+        (folder / "half").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.filename == str(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []

@@ -294,9 +294,11 @@ def _run(words: list[str] | None) -> int:
     except BenchError as error:
         return _complain(error.problems, error.exit_code)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        from benchmark.files import shown
+
+        where = f"{shown(Path(str(error.filename)))}: " if error.filename else ""
         return _complain([f"{where}{os.strerror(error.errno)}; nothing was half-written"])
 
 
