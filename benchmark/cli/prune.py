@@ -16,9 +16,8 @@ def prune(
 
     found = remove(Project.find(project_folder()), dry_run=dry_run)
     for one in found:
-        told = "in use by another process, stays" if one.size is None else _bytes(one.size)
-        typer.echo(f"{shown(one.path)} ({one.what}): {told}")
-    freed = sum(one.size or 0 for one in found)
+        typer.echo(f"{shown(one.path)} ({one.what}): {_bytes(one.size)}{'; ' if one.stays else ''}{one.stays}")
+    freed = sum(one.size for one in found if not one.stays)
     word = "would be freed" if dry_run else "freed"
     typer.echo(f"{_bytes(freed)} {word}")
 

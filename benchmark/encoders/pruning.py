@@ -1,7 +1,7 @@
 """What a project keeps of models that none of its specs names any more."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,28 +12,31 @@ from benchmark.encoders.locks import locked
 from benchmark.encoders.ragged import PARTS
 from benchmark.encoders.shelf import LETTERS, Shelf, vectors_folder
 from benchmark.errors import BenchError
-from benchmark.files import read_json
+from benchmark.files import read_json, shown
 from benchmark.project import Project
 from benchmark.provenance import MANIFEST
 from benchmark.weights import folder_fingerprint, model_fingerprint
 
+_USED: Final = "in use by another process, stays"
 _OLD: Final = "vectors"
 """In each domain's results: where earlier versions of this package kept vectors."""
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """Something that nobody needs.
+    """Something that no spec needs.
 
     Attributes:
         path: Where it is, or was.
         what: In words.
-        size: In bytes; None where another process uses it, so that it stays.
+        size: In bytes.
+        stays: Why it is not deleted even so; empty where it is.
     """
 
     path: Path
     what: str
-    size: int | None
+    size: int
+    stays: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,16 @@ class _Needed:
     """What must stay.
 
     Attributes:
-        folders: Beginnings of fingerprints that specs or kept runs have.
-        names: Of specs whose fingerprints are not known: their weights are not there now, or only a kept run is left.
+        folders: Beginnings of fingerprints that specs have.
+        names: Of specs whose fingerprints are not known: their weights are not there now.
+        runs: Folders of kept runs by the beginning of the fingerprint of the model that ranked.
+        left: The same by the name of the spec, where there is none of that name any more.
     """
 
     folders: frozenset[str]
     names: frozenset[str]
+    runs: Mapping[str, list[Path]]
+    left: Mapping[str, list[Path]]
 
 
 def prune(project: Project, *, dry_run: bool = False) -> list[Pruned]:
@@ -60,17 +67,9 @@ def prune(project: Project, *, dry_run: bool = False) -> list[Pruned]:
         dry_run: Only say what would be deleted.
     """
     needed = _needed(project)
-    found: list[Pruned] = []
-    for folder in _folders(vectors_folder(project)):
-        if folder.name in needed.folders:
-            found += _stale(folder, dry_run)
-            continue
-        specs = Shelf(folder.parent, folder.name).header.get("specs", [])
-        if needed.names.isdisjoint(specs):
-            what = f"vectors and scores of {', '.join(specs) or 'a model'}"
-            found.append(_remove(folder, what, folder / "use.lock", dry_run))
+    found = [*_shelves(project, needed, dry_run)]
     for folder in _folders(project.results / BACKENDS):
-        if folder.name not in needed.folders:
+        if folder.name not in needed.folders and folder.name not in needed.runs:
             found.append(_remove(folder, "an exported model", folder.with_name(f".{folder.name}.lock"), dry_run))
     # What a kill left of an export: the next export of the same model would take it away, and there may be none.
     for folder in sorted((project.results / BACKENDS).glob(".*.*")):
@@ -81,6 +80,24 @@ def prune(project: Project, *, dry_run: bool = False) -> list[Pruned]:
         if folder.is_dir():
             found.append(_remove(folder, "vectors of an earlier version", None, dry_run))
     return found
+
+
+def _shelves(project: Project, needed: _Needed, dry_run: bool) -> Iterator[Pruned]:
+    """What is kept of encoders and cross-encoders."""
+    for folder in _folders(vectors_folder(project)):
+        if folder.name in needed.folders:
+            yield from _stale(folder, dry_run)
+            continue
+        specs = Shelf(folder.parent, folder.name).header.get("specs", [])
+        if not needed.names.isdisjoint(specs):
+            continue
+        what = f"vectors and scores of {', '.join(specs) or 'a model'}"
+        runs = needed.runs.get(folder.name) or [run for name in specs for run in needed.left.get(name, [])]
+        if runs:
+            stays = f"stays for the runs that it made; to free it as well, delete {', '.join(map(shown, runs))}"
+            yield Pruned(folder, what, _size(folder), stays)
+        else:
+            yield _remove(folder, what, folder / "use.lock", dry_run)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -101,7 +118,7 @@ def _remove(folder: Path, what: str, lock: Path | None, dry_run: bool) -> Pruned
         if held:
             shutil.rmtree(folder)
             lock.unlink(missing_ok=True)
-        return Pruned(folder, what, size if held else None)
+        return Pruned(folder, what, size, "" if held else _USED)
 
 
 def _stale(folder: Path, dry_run: bool) -> Iterator[Pruned]:
@@ -121,7 +138,8 @@ def _stale(folder: Path, dry_run: bool) -> Iterator[Pruned]:
             size = sum(map(_size, paths))
             for path in paths if held and not dry_run else ():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            yield Pruned(paths[-1], "vectors with other prompts, or of an earlier version", size if held else None)
+            what = "vectors with other prompts, or of an earlier version"
+            yield Pruned(paths[-1], what, size, "" if held else _USED)
 
 
 def _size(path: Path) -> int:
@@ -131,6 +149,8 @@ def _size(path: Path) -> int:
 
 def _needed(project: Project) -> _Needed:
     prints, names = set(), set()
+    runs: dict[str, list[Path]] = {}
+    left: dict[str, list[Path]] = {}
     for name in project.spec_names:
         try:
             found = _fingerprint(project, name)
@@ -140,15 +160,15 @@ def _needed(project: Project) -> _Needed:
             names.add(name)
         else:
             prints.add(found)
-    for manifest in project.results.glob(f"*/runs/*/*/{MANIFEST}"):
+    for manifest in sorted(project.results.glob(f"*/runs/*/*/{MANIFEST}")):
         try:
             facts = read_json(manifest)["facts"]
-            prints.add(str(facts["model"]))
+            runs.setdefault(str(facts["model"])[:LETTERS], []).append(manifest.parent)
             if facts["spec"] not in project.spec_names:
-                names.add(str(facts["spec"]))
+                left.setdefault(str(facts["spec"]), []).append(manifest.parent)
         except (BenchError, KeyError, TypeError):  # of a run that is made anew when it is needed
             continue
-    return _Needed(frozenset(found[:LETTERS] for found in prints), frozenset(names))
+    return _Needed(frozenset(found[:LETTERS] for found in prints), frozenset(names), runs, left)
 
 
 def _fingerprint(project: Project, name: str) -> str | None:

@@ -14,7 +14,7 @@ from benchmark.reporting.board import TASKS, Scores
 from benchmark.reporting.general import METRIC, General, GeneralSet
 from benchmark.reporting.measures import Relevance
 from benchmark.reporting.metrics import Metric, score_run
-from benchmark.reporting.systems import System, choice_of, kind_of, tuned_from
+from benchmark.reporting.systems import System, choice_of, declared, kind_of, tuned_from
 from benchmark.reporting.threads import in_threads
 from benchmark.runs import Ranking, read_ranking
 from benchmark.specs import BenchmarkSpec
@@ -284,9 +284,7 @@ def read_systems(project: Project, benchmark: BenchmarkSpec, evaluated: Evaluate
                     name=name,
                     kind=kind_of(spec, origin),
                     description=spec.description,
-                    licence=spec.licence,
-                    parameters=spec.parameters,
-                    dimensions=spec.dimensions,
+                    **declared(project, spec)._asdict(),
                     tuned_from=origin,
                     fingerprint=str(evaluated.manifests[TASKS[0]][name]["facts"].get("model", "")),
                     choice=choice_of(name, spec),

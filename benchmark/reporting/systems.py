@@ -2,8 +2,11 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from benchmark.files import Json
+from benchmark.licences import is_unsaid
+from benchmark.project import Project
 from benchmark.specs import BenchmarkSpec, HybridRun, ModelSpec
 
 
@@ -55,6 +58,32 @@ class System:
             TypeError: A key is missing or unknown.
         """
         return cls(**{**row, "choice": Choice(**row["choice"]) if "choice" in row else None})
+
+
+class Declared(NamedTuple):
+    """What a spec, or the specs that it stands on, say of a model; see `System`."""
+
+    licence: str
+    parameters: int | None
+    dimensions: int | None
+
+
+def declared(project: Project, spec: ModelSpec) -> Declared:
+    """What is known of a spec's model without loading it: what it does not say itself, its parts say.
+
+    Raises:
+        BenchError: A part is missing or has mistakes.
+    """
+    parts = [declared(project, project.model_spec(name)) for name in spec.parts]
+    licence = ", ".join(dict.fromkeys(part.licence for part in parts if part.licence)) or spec.licence
+    if spec.bm25 is not None:
+        licence = ""  # a formula, no weights
+    below = parts[0] if spec.base is not None else None
+    return Declared(
+        licence if is_unsaid(spec.licence) else spec.licence,
+        spec.parameters or (below.parameters if below else None),
+        spec.dimensions or spec.truncate_dim or (below.dimensions if below else None),
+    )
 
 
 def tuned_from(name: str, spec: ModelSpec, benchmark: BenchmarkSpec) -> str | None:

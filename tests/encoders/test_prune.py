@@ -72,9 +72,9 @@ def test_what_another_process_uses_stays(project, several):
     again = Project(project.root)
     with Shelf.of(again, several["gone"]).in_use():
         (told,) = prune(again)
-        assert told.size is None and unseen(again, several["gone"]) == 0
+        assert "in use by another process" in told.stays and unseen(again, several["gone"]) == 0
     (told,) = prune(again)
-    assert told.size > 0 and unseen(again, several["gone"]) == 3
+    assert told.size > 0 and not told.stays and unseen(again, several["gone"]) == 3
 
 
 def test_what_is_mapped_outlives_its_file(project, several):
@@ -100,11 +100,14 @@ def test_a_kept_run_keeps_the_vectors_of_its_model(project, several):
     facts = {"spec": "gone", "model": several["gone"]}
     path = project.domain("village").run("retrieval", "gone") / "manifest.json"
     write_text(path, json.dumps({"facts": facts}))
+    assert prune(Project(project.root)) == [], "of a model that has a spec nothing is told"
     (project.specs_folder / "gone.yaml").unlink()
-    assert prune(Project(project.root)) == []
+    (told,) = prune(Project(project.root))
+    assert "stays for the runs" in told.stays and told.stays.endswith("runs/retrieval/gone")
+    assert unseen(project, several["gone"]) == 0 and told.size > 0
     # Another model by now, whose run stands for neither.
     spec(project, "gone", "path: weights/tiny\nmax_length: 51\n")
-    assert prune(Project(project.root)) == []
+    assert [one.stays for one in prune(Project(project.root))] == [told.stays]
     write_text(path, json.dumps({"facts": {**facts, "model": "0" * 64}}))
     assert [one.path.name for one in prune(Project(project.root))] == [several["gone"][:20]]
     path.write_text("{broken")
