@@ -1,5 +1,6 @@
 """What many tests share: a small real project, a tiny transformer, and the project's sample data where they are."""
 
+import gc
 import importlib.util
 import json
 import os
@@ -164,20 +165,32 @@ def write_tiny_model(folder: Path, seed: int = 0) -> None:
 def tiny_model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     write_tiny_model(folder)
+    # The libraries are loaded by now and stay: each training looks for garbage, and need not look at all of them.
+    gc.collect()
+    gc.freeze()
     return folder
 
 
+@pytest.fixture(scope="session")
+def new_project(tiny_model: Path):
+    """Make a project in a folder: one domain `village`, specs `tiny` and `bm25`, and no results yet."""
+
+    def make(root: Path) -> Project:
+        write_domain(root / "tasks" / "village")
+        (root / "model_specs").mkdir()
+        shutil.copytree(tiny_model, root / "weights" / "tiny")
+        (root / "model_specs" / "tiny.yaml").write_text("path: weights/tiny\nmax_length: 96\n", encoding="utf-8")
+        shutil.copy(ROOT / "model_specs" / "bm25.yaml", root / "model_specs" / "bm25.yaml")
+        shutil.copy(ROOT / "model_specs" / "all-minilm-l6-v2.yaml", root / "model_specs" / "all-minilm-l6-v2.yaml")
+        return Project(root)
+
+    return make
+
+
 @pytest.fixture
-def project(tmp_path: Path, tiny_model: Path) -> Project:
-    """A project with one domain `village`, specs `tiny` and `bm25`, and no results yet."""
-    root = tmp_path / "project"
-    write_domain(root / "tasks" / "village")
-    (root / "model_specs").mkdir()
-    shutil.copytree(tiny_model, root / "weights" / "tiny")
-    (root / "model_specs" / "tiny.yaml").write_text("path: weights/tiny\nmax_length: 96\n", encoding="utf-8")
-    shutil.copy(ROOT / "model_specs" / "bm25.yaml", root / "model_specs" / "bm25.yaml")
-    shutil.copy(ROOT / "model_specs" / "all-minilm-l6-v2.yaml", root / "model_specs" / "all-minilm-l6-v2.yaml")
-    return Project(root)
+def project(tmp_path: Path, new_project) -> Project:
+    """A new project of the test's own."""
+    return new_project(tmp_path / "project")
 
 
 @pytest.fixture

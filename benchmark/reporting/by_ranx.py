@@ -3,10 +3,9 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -76,58 +75,47 @@ def scores_by_ranx(
     ranx is given scores derived from the rank, because its own order of ties is that of insertion.
     """
     scores = {metric: np.zeros(len(qrels)) for metric in metrics}
-    hits = {query: run[query][:top_k] for query in qrels if query in run}
-    names = _fixed_width([*qrels, *(chunk for row in qrels.values() for chunk in row), *_chunks(hits)])
-    answered = sorted((query for query in qrels if hits.get(query)), key=lambda query: names[query])
-    if not answered:
+    hits = {query: run[query][:top_k] for query in qrels if run.get(query)}
+    if not hits:
         return scores
-    judged = {names[query]: {names[c]: score for c, score in qrels[query].items()} for query in answered}
-    ranked = {
-        names[query]: {names[hit.chunk]: float(top_k - rank) for rank, hit in enumerate(hits[query])}
-        for query in answered
-    }
+    judged = {query: dict(qrels[query]) for query in hits}
+    ranked = {query: {hit.chunk: float(top_k - rank) for rank, hit in enumerate(row)} for query, row in hits.items()}
     place = {query: position for position, query in enumerate(qrels)}
-    rows = [place[query] for query in answered]
+    rows = [place[query] for query in hits]
     for metric, column in _asked(judged, ranked, metrics).items():
         scores[metric][rows] = column
     return scores
 
 
-def _chunks(hits: Mapping[str, Sequence[Hit]]) -> Iterable[str]:
-    return (hit.chunk for row in hits.values() for hit in row)
-
-
-def _fixed_width(ids: Iterable[str]) -> dict[str, str]:
-    """Ids of 16 hex digits: ranx compiles anew for each new longest id."""
-    names = {name: blake2b(name.encode(), digest_size=8).hexdigest() for name in dict.fromkeys(ids)}
-    if len(set(names.values())) < len(names):
-        raise BenchError("two ids have the same 8-byte hash, so that ranx cannot tell them apart; rename one of them")
-    return names
-
-
 def _asked(
-    qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]], metrics: Sequence[Metric]
+    judged: dict[str, dict[str, int]], ranked: dict[str, dict[str, float]], metrics: Sequence[Metric]
 ) -> dict[Metric, Floats]:
-    """Scores in the order of the sorted query ids; both arguments hold the same queries."""
-    _keep_compiled_code()
+    """Scores in the order of the queries, which is the same in both arguments."""
+    ranx = load_ranx()
     names = [str(metric) for metric in metrics]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba's remarks on ranx's own code
-        import ranx
-
-        # As typed lists both are ordered by query id. Handing over the objects costs 5 s more in each process: ranx
-        # then compares their keys with numba code that is never cached. That the keys are equal is seen to above.
+        # As they are: for ranx's own `Qrels` and `Run` numba compiles half a minute more the first time, and seconds
+        # in each process, where their keys are compared with code that is never cached.
         found = ranx.evaluate(
-            ranx.Qrels(qrels).to_typed_list(),
-            ranx.Run(run).to_typed_list(),
+            judged,
+            ranked,
             names if len(names) > 1 else names * 2,  # a single one with a cut-off is a KeyError in ranx 0.3.21
             return_mean=False,
         )
     return {metric: np.asarray(found[name], dtype=np.float64) for metric, name in zip(metrics, names, strict=True)}
 
 
+def load_ranx() -> Any:
+    """ranx, loaded so that numba keeps what it compiles for it (a quarter of a minute) in the user's cache folder."""
+    _keep_compiled_code()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ranx
+    return ranx
+
+
 def _keep_compiled_code() -> None:
-    """Let numba keep what it compiles for ranx (half a minute) in the user's cache folder."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -1,5 +1,6 @@
 """Retrieval data sets on the Hub: read in their revision from a real server, later without it, mistakes told at once."""
 
+import contextlib
 import io
 import json
 import os
@@ -78,6 +79,7 @@ class Hub(BaseHTTPRequestHandler):
     """As much of the Hugging Face Hub as huggingface_hub asks of it for a snapshot of a data set."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the head and the body of a reply are two packets
     asked: list[str] = []  # noqa: RUF012
 
     def log_message(self, *words):
@@ -109,14 +111,22 @@ class Hub(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
 
+@contextlib.contextmanager
+def serving():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.fixture
 def hub():
     Hub.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving() as address:
+        yield address
 
 
 READ = """\
@@ -207,8 +217,8 @@ def test_half_a_download_is_not_taken_for_the_whole(project, tmp_path, hub):
     assert f"hub: org/nano@aaaaaaaaaaaa: is not in the local cache and {hub} cannot be reached" in line
 
 
-@pytest.mark.parametrize(("repository", "split", "told"), [
-    ("org/none", "train", ["tasks/d/domain.yaml: hub: org/none@aaaaaaaaaaaa: the Hub says: no such data set or revision, or it "
+WRONG = [
+    ("org/none", "train", ["tasks/d0/domain.yaml: hub: org/none@aaaaaaaaaaaa: the Hub says: no such data set or revision, or it "
                            "is not open to you (set HF_TOKEN)"]),
     ("org/partial", "train", ["hub: org/partial@aaaaaaaaaaaa: no configuration 'queries'; known: corpus, qrels, question"]),
     ("org/nano", "tran", [f"no split 'tran' in '{name}'; did you mean 'train'?" for name in ("corpus", "queries", "qrels")]),
@@ -225,10 +235,23 @@ def test_half_a_download_is_not_taken_for_the_whole(project, tmp_path, hub):
         "queries/train-00000-of-00001.parquet:1: query q1: no relevant passage",
         "queries/train-00000-of-00001.parquet:3: query q3: no relevant passage",
     ]),
-])  # fmt: skip
-def test_what_is_wrong_is_told_at_once(project, tmp_path, hub, repository, split, told):
-    write_domain(project, "d", repository, split=split)
-    (lines,) = read(project, "d", cache=tmp_path / "hf", hub=hub)
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def read_wrong(tmp_path_factory, new_project):
+    """What is said of each that is wrong, by one process, which loads the libraries once."""
+    project = new_project(tmp_path_factory.mktemp("wrong") / "project")
+    for place, (repository, split, _) in enumerate(WRONG):
+        write_domain(project, f"d{place}", repository, split=split)
+    with serving() as address:
+        names = [f"d{place}" for place in range(len(WRONG))]
+        return read(project, *names, cache=tmp_path_factory.mktemp("hf"), hub=address)
+
+
+@pytest.mark.parametrize("place", range(len(WRONG)), ids=[repository for repository, *_ in WRONG])
+def test_what_is_wrong_is_told_at_once(read_wrong, place):
+    lines, told = read_wrong[place], WRONG[place][2]
     assert isinstance(lines, list) and len(lines) == len(told), lines
     for line, part in zip(lines, told, strict=True):
         assert part in line

@@ -37,9 +37,10 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    settings = {"num_cpus": 1, "object_store_memory": 10**8, "include_dashboard": False}
-    found = Cluster(initialize_head=True, head_node_args=settings)
-    found.add_node(**{name: value for name, value in settings.items() if name != "include_dashboard"})
+    settings = {"num_cpus": 1, "object_store_memory": 10**8, "include_log_monitor": False}
+    # Nothing reads logs, adds nodes or looks at pages here, and each is a process to start.
+    found = Cluster(initialize_head=True, head_node_args={**settings, "include_dashboard": False, "no_monitor": True})
+    found.add_node(**settings)
     yield found
     found.shutdown()
 

@@ -1,5 +1,6 @@
 """A Hub on loopback, and commands that talk to it in processes of their own."""
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -45,14 +46,14 @@ def hub(start_hub):
     return start_hub()
 
 
-@pytest.fixture
-def hub_environment(hub_module, tmp_path):
-    """Environment variables for a process that is to reach a Hub, by its address."""
+@pytest.fixture(scope="session")
+def hub_environment(hub_module, tmp_path_factory):
+    """Environment variables for a process that is to reach a Hub, by its address; each has a cache of its own."""
 
     def environment(address, token=hub_module.TOKEN, **more):
         kept = {key: value for key, value in os.environ.items() if key not in {"HF_TOKEN", "HF_HUB_OFFLINE"}}
         return {
-            **kept, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0",
+            **kept, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path_factory.mktemp("hf")), "HF_HUB_OFFLINE": "0",
             "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1",
             **({"HF_TOKEN": token} if token else {}), **more,
         }  # fmt: skip
@@ -60,7 +61,7 @@ def hub_environment(hub_module, tmp_path):
     return environment
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def on_hub(hub_environment):
     """Runs Python code in a process that sees a Hub: `on_hub(hub, code, *arguments)` returns the finished process."""
 
@@ -74,7 +75,7 @@ def on_hub(hub_environment):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command(on_hub):
     """Runs `domainbench ...` in a process that sees a Hub: exit code, lines of stdout, and stderr."""
 
@@ -86,19 +87,31 @@ def command(on_hub):
     return run
 
 
-@pytest.fixture
-def reach(monkeypatch, hub_module, tmp_path):
+@pytest.fixture(scope="session")
+def reaching(hub_module, tmp_path_factory):
     """Lets this process reach a Hub by its address, whatever the environment said when huggingface_hub was loaded."""
-    from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setenv("HF_TOKEN", hub_module.TOKEN)
+    @contextlib.contextmanager
+    def begin():
+        from huggingface_hub import constants
 
-    def to(hub):
-        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
-        return hub.address
+        def to(hub):
+            patch.setattr(constants, "ENDPOINT", hub.address)
+            return hub.address
 
-    return to
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(constants, "HF_HUB_OFFLINE", False)
+            patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+            patch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+            patch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path_factory.mktemp("home") / "no-token"))
+            patch.setenv("HF_TOKEN", hub_module.TOKEN)
+            yield to
+
+    return begin
+
+
+@pytest.fixture
+def reach(reaching):
+    """As `reaching`, for a test."""
+    with reaching() as to:
+        yield to

@@ -228,6 +228,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the head and the body of a reply are two packets
     # (method, pattern, kind); the handler of a kind is the method of that name.
     ROUTES = tuple(
         (method, re.compile(pattern), kind)

@@ -130,6 +130,7 @@ class ReadServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the head and the body of a reply are two packets
     hub: ReadServer
 
     def log_message(self, *words):

@@ -100,6 +100,52 @@ def desk(finished, tmp_path, hub, reach):
     return Desk(Project(tmp_path / "project"), hub)
 
 
+SEVERAL = """
+import contextlib, io, json, sys
+said = []
+for code, words in json.loads(sys.argv[1]):
+    sys.argv = ["-c", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(code, "<card>", "exec"), {"__name__": "__main__"})
+    said.append(out.getvalue().splitlines())
+print(json.dumps(said))
+"""
+
+
+@dataclass
+class ReadBack:
+    """What was published to one Hub, and what the code of the cards printed.
+
+    Attributes:
+        loaded: Of the data sets.
+        evaluated: Of the results and of the task.
+        encoded: Of the models.
+    """
+
+    desk: Desk
+    loaded: list[str]
+    evaluated: list[str]
+    encoded: list[str]
+
+
+@pytest.fixture(scope="module")
+def read_back(finished, tmp_path_factory, hub_module, reaching, on_hub):
+    """Everything published once, and read in one process, which loads the libraries once; each code has its own names."""
+    hub = hub_module.HubServer()
+    desk = Desk(Project(shutil.copytree(finished, tmp_path_factory.mktemp("read") / "project")), hub)
+    try:
+        with reaching() as to:
+            to(hub)
+            desk.publish("results", to="acme/results")
+            desk.publish("dataset", with_documents=True, synthetic=True)
+            for name in ("tuned", "linear"):
+                desk.publish("model", to=f"acme/{name}", model=name)
+        codes = [loading(desk), evaluating(desk), encoding(desk)]
+        yield ReadBack(desk, *json.loads(on_hub(hub, SEVERAL, json.dumps(codes)).stdout.splitlines()[-1]))
+    finally:
+        hub.close()
+
+
 def texts(files):
     """The files that people read, one after the other."""
     readable = (".md", ".json", ".csv", ".html", ".tex", ".yaml")
@@ -395,11 +441,8 @@ def test_a_domain_reads_the_same_test_set_back(desk, on_hub):
     ]
 
 
-def test_datasets_loads_every_configuration(desk, on_hub):
-    desk.publish("results", to="acme/results")
-    desk.publish("dataset", with_documents=True, synthetic=True)
+def loading(desk):
     (load, _) = snippets(desk.files()["README.md"])
-    head = yaml.safe_load(desk.files()["README.md"].decode().split("---\n")[1])
     more = (
         "\nimport json, sys\nrows = {'corpus': corpus.num_rows, 'queries': queries.num_rows, 'qrels': qrels.num_rows}\n"
         "for name in json.loads(sys.argv[1]):\n"
@@ -407,11 +450,17 @@ def test_datasets_loads_every_configuration(desk, on_hub):
         "rows['leaderboard'] = load_dataset('acme/results', 'leaderboard', split='train').num_rows\n"
         "print(json.dumps([rows, corpus[0], queries[0], qrels[0]]))"
     )
-    names = [row["config_name"] for row in head["configs"]]
-    made = [name for name in names if name.startswith("synthetic-")]
-    rows, passage, query, judgement = json.loads(
-        on_hub(desk.hub, load + more, json.dumps(made)).stdout.splitlines()[-1]
-    )
+    return load + more, [json.dumps(synthetic_configurations(desk))]
+
+
+def synthetic_configurations(desk):
+    head = yaml.safe_load(desk.files()["README.md"].decode().split("---\n")[1])
+    return [row["config_name"] for row in head["configs"] if row["config_name"].startswith("synthetic-")]
+
+
+def test_datasets_loads_every_configuration(read_back):
+    desk, made = read_back.desk, synthetic_configurations(read_back.desk)
+    rows, passage, query, judgement = json.loads(read_back.loaded[-1])
     testset, chunks = read_testset(desk.domain.testset), read_chunks(desk.domain.chunks / "chunks.jsonl")
     assert rows["corpus"] == len(chunks) and passage["text"] == chunks[0].text
     assert rows["queries"] == len(testset.queries) + len(testset.unanswerable) and query["_id"] == "q1"
@@ -437,14 +486,16 @@ print(json.dumps([kept, found.task_results[0].scores["test"][0]["ndcg_at_10"]]))
 """
 
 
-def test_mteb_reads_the_results_and_evaluates_the_data_set_as_a_task(desk, on_hub):
-    """With the code of the cards, and on the model that the leaderboard calls `tiny`."""
-    desk.publish("results", to="acme/results")
-    desk.publish("dataset", with_documents=True, synthetic=True)
+def evaluating(desk):
     (read,) = snippets(desk.files(name="acme/results")["README.md"])
     task = snippets(desk.files()["README.md"])[1]
-    done = on_hub(desk.hub, read + task + MTEB, desk.project.root / "weights" / "tiny")
-    kept, score = json.loads(done.stdout.splitlines()[-1])
+    return read + task + MTEB, [str(desk.project.root / "weights" / "tiny")]
+
+
+def test_mteb_reads_the_results_and_evaluates_the_data_set_as_a_task(read_back):
+    """With the code of the cards, and on the model that the leaderboard calls `tiny`."""
+    desk = read_back.desk
+    kept, score = json.loads(read_back.evaluated[-1])
     board = read_json(desk.results / "leaderboard.json")
     means = {
         row["system"]: row["mean"] for row in board["means"]
@@ -558,15 +609,18 @@ def test_a_base_that_is_not_here_is_not_fetched_to_list_files(desk):
     assert any("the card gets no evaluation results" in line for line in notes.lines)
 
 
-def test_models_load_from_the_hub_as_their_cards_say(desk, on_hub):
+def encoding(desk):
     lines = []
     for name in ("tuned", "linear"):
-        desk.publish("model", to=f"acme/{name}", model=name)
         (code,) = snippets(desk.files("model", f"acme/{name}")["README.md"])
         assert f'"acme/{name}"' in code and "path/of/this/folder" not in code
         show = "\nprint('vectors', model.encode_query('a').round(4).tolist())\n"
         lines += [code, show, code.replace(f"acme/{name}", str(desk.domain.model(name))), show]
-    found = [line for line in on_hub(desk.hub, "".join(lines)).stdout.splitlines() if line.startswith("vectors")]
+    return "".join(lines), []
+
+
+def test_models_load_from_the_hub_as_their_cards_say(read_back):
+    found = [line for line in read_back.encoded if line.startswith("vectors")]
     assert len(found) == 4 and found[0] == found[1] and found[2] == found[3]
 
 

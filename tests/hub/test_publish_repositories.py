@@ -240,7 +240,7 @@ def test_an_address_that_is_no_hubs_is_told(reach, waits, answer):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = reach(SimpleNamespace(address=f"http://127.0.0.1:{server.server_port}"))
         line = refusal(Target("model", "acme/m", Notes()).push, parcel(kind="model"), "m", public=False)
         server.shutdown()

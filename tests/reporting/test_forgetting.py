@@ -14,6 +14,7 @@ from benchmark import stats
 from benchmark.console import SILENT
 from benchmark.errors import BenchError
 from benchmark.files import write_text
+from benchmark.project import Project
 from benchmark.reporting.board import TASKS, Leaderboard, Question, Settings
 from benchmark.reporting.compact import dump_compact
 from benchmark.reporting.compare import with_statistics
@@ -163,14 +164,6 @@ def test_a_single_set_has_no_rows_of_its_own():
 # --- from runs to files ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def wide(lab, kit):
-    """A lab with two general sets, on which the tuned model has lost much."""
-    skills = {**dict.fromkeys(kit.SYSTEMS, 1.9), kit.TUNED: 1.3, kit.FUSED: 2.4}
-    lab = kit.add_general(lab, "everyday", skills, n=150)
-    return kit.add_general(lab, "nano_nq", skills, n=40)
-
-
 def make(lab) -> Leaderboard:
     board = make_leaderboard(lab.project, lab.domain, lab.benchmark, SILENT)
     make_report(lab.project, lab.domain, lab.benchmark, board, SILENT)
@@ -178,8 +171,37 @@ def make(lab) -> Leaderboard:
     return board
 
 
-def test_scores_follow_from_the_runs_and_verdicts_are_everywhere(wide, kit):
-    board = make(wide)
+@pytest.fixture(scope="module")
+def kept_wide(kept_lab, kit, tmp_path_factory):
+    """A lab with two general sets, on which the tuned model has lost much, and its leaderboard; made once."""
+    skills = {**dict.fromkeys(kit.SYSTEMS, 1.9), kit.TUNED: 1.3, kit.FUSED: 2.4}
+    lab = moved(kept_lab, tmp_path_factory.mktemp("wide") / "project")
+    for path in lab.domain.results.glob("leaderboard.*"):
+        path.unlink()
+    lab = kit.add_general(lab, "everyday", skills, n=150)
+    lab = kit.add_general(lab, "nano_nq", skills, n=40)
+    return lab, make(lab)
+
+
+def moved(lab, root):
+    """A copy of a lab in another place."""
+    project = Project(shutil.copytree(lab.project.root, root))
+    return replace(lab, project=project, domain=project.domain(lab.domain.name))
+
+
+@pytest.fixture
+def wide(kept_wide, tmp_path):
+    """A copy of it for a test."""
+    return moved(kept_wide[0], tmp_path / "wide")
+
+
+@pytest.fixture
+def board(kept_wide) -> Leaderboard:
+    """Its leaderboard."""
+    return kept_wide[1]
+
+
+def test_scores_follow_from_the_runs_and_verdicts_are_everywhere(wide, board, kit):
     for name in ("everyday", "nano_nq"):
         (one,) = (one for one in board.general.sets if one.name == name)
         for system in kit.SYSTEMS:
@@ -216,8 +238,7 @@ def test_scores_follow_from_the_runs_and_verdicts_are_everywhere(wide, kit):
     assert {row["category"] for row in rows if row["group"] == "set"} == {"everyday", "nano_nq"}
 
 
-def test_the_json_holds_the_general_scores_and_the_check_derives_them(wide, kit):
-    board = make(wide)
+def test_the_json_holds_the_general_scores_and_the_check_derives_them(wide, board, kit):
     path = wide.domain.results / "leaderboard.json"
     assert Leaderboard.from_json(json.loads(path.read_text()), "here") == board
     for name in ("runs", "chunks", "testset"):
@@ -306,8 +327,7 @@ def shown(table) -> str:
     return console.export_text()
 
 
-def test_the_terminal_and_the_lines_of_regressed_models(wide, kit):
-    board = make(wide)
+def test_the_terminal_and_the_lines_of_regressed_models(board, kit):
     text = shown(leaderboard_table(board)) + shown(forgetting_terminal(board, board.general))
     assert "Overall" in text and "WIN" in text and "REGRESSION" in text and "name general sets" not in text
     assert "General knowledge (everyday, nano_nq), 190 questions" in text and "not excluded" in text
@@ -319,10 +339,9 @@ def test_the_terminal_and_the_lines_of_regressed_models(wide, kit):
     assert "on village (" in lines[1]
 
 
-def test_the_picture_follows_the_figures(wide, kit, tmp_path):
+def test_the_picture_follows_the_figures(wide, board, kit, tmp_path):
     from benchmark.reporting.plots import write_plots
 
-    board = make(wide)
     first = (wide.domain.results / "plots" / "forgetting.png").read_bytes()
     write_plots(board, tmp_path / "same")
     assert (tmp_path / "same" / "forgetting.png").read_bytes() == first
