@@ -1,8 +1,8 @@
 """Metrics in the field's notation, and their per-query scores.
 
 To add a metric, add one line to `MEASURES`; what it computes from judged rankings stands in
-`benchmark.reporting.measures`. Tests compare every one with pytrec_eval's and ranx's. ranx itself takes
-seconds to be imported and a quarter of a minute to be compiled; it is asked by `leaderboard --check` (`benchmark.reporting.by_ranx`).
+`benchmark.reporting.measures`. Tests compare every one with pytrec_eval's and ranx's. ranx itself takes seconds to be
+imported and a quarter of a minute to be compiled; it is asked by `leaderboard --check` (`benchmark.reporting.by_ranx`).
 """
 
 import re

@@ -226,6 +226,7 @@ class Hub(BaseHTTPRequestHandler):
     """As much of the Hugging Face Hub as it takes to serve one data set, `org/set`, in one revision."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *words):
         pass

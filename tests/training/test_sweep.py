@@ -7,8 +7,7 @@ import os
 import random
 import shutil
 import textwrap
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -103,6 +102,24 @@ def ready(village, tmp_path):
     return made_ready(Project(tmp_path / "project"))
 
 
+@pytest.fixture(scope="module")
+def linear_swept(village, tmp_path_factory):
+    """The village in which `linear()` has been swept, and what that made."""
+    root = tmp_path_factory.mktemp("swept") / "project"
+    shutil.copytree(village, root)
+    (outcome,) = made_ready(Project(root)).finetune(linear())
+    return root, outcome
+
+
+@pytest.fixture
+def swept(linear_swept, tmp_path):
+    """A copy of it, and of what the sweep made."""
+    root, outcome = linear_swept
+    shutil.copytree(root, tmp_path / "project")
+    ready = made_ready(Project(tmp_path / "project"))
+    return ready, replace(outcome, folder=ready.domain.model("linear"))
+
+
 def linear(minutes=5.0, **grid):
     return AdapterRun.model_validate({**LINEAR, "sweep": {"minutes": minutes, "grid": grid or GRID}})
 
@@ -127,8 +144,8 @@ def content(folder):
 # --- what is tried and chosen ---------------------------------------------------------------------------------------
 
 
-def test_the_best_trial_becomes_the_model_and_the_others_leave_their_scores(ready):
-    (outcome,) = ready.finetune(linear())
+def test_the_best_trial_becomes_the_model_and_the_others_leave_their_scores(swept):
+    ready, outcome = swept
     rows = ready.rows("linear")
     assert [(row["epochs"], row["learning_rate"]) for row in rows] == [
         ("2", "0.0003"), ("2", "0.03"), ("12", "0.0003"), ("12", "0.03"),
@@ -149,8 +166,8 @@ def test_the_best_trial_becomes_the_model_and_the_others_leave_their_scores(read
     assert content(alone)[ADAPTER_FILE] == content(outcome.folder)[ADAPTER_FILE]
 
 
-def test_done_again_it_trains_and_writes_nothing(ready):
-    ready.finetune(linear())
+def test_done_again_it_trains_and_writes_nothing(swept):
+    ready, _ = swept
     before = {path: path.stat().st_mtime_ns for path in files_below(ready.domain.results)}
     heard = Notes()
     (again,) = ready.finetune(linear(), heard)
@@ -168,8 +185,8 @@ def test_a_grid_that_grows_keeps_what_is_done_and_one_that_changes_leaves_no_lit
     assert len([name for name in names if name.endswith(".json")]) == 2 and len(names) == 2 + 2 + 3
 
 
-def test_a_model_that_was_deleted_is_trained_anew_with_the_same_bytes(ready):
-    (outcome,) = ready.finetune(linear())
+def test_a_model_that_was_deleted_is_trained_anew_with_the_same_bytes(swept):
+    ready, outcome = swept
     before = content(outcome.folder)
     shutil.rmtree(outcome.folder)
     (again,) = ready.finetune(linear())
@@ -223,7 +240,7 @@ def test_a_trial_that_cannot_be_trained_is_named(ready):
 
 
 def test_every_kind_of_run_can_be_swept(ready):
-    grid = {"minutes": 5.0, "grid": {"epochs": [1.0, 2.0]}}
+    grid = {"minutes": 5.0, "grid": {"epochs": [0.5, 1.0]}}
     cross = {**TUNED, "name": "cross", "first_stage": "bm25", "depth": 4, "sweep": grid}
     del cross["mix"]
     for run in (
@@ -269,17 +286,10 @@ def in_a_process(ready, run, before="", after=""):
     )  # fmt: skip
 
 
-def test_killed_in_its_second_trial_it_goes_on_there_and_ends_with_the_same_model(ready, start):
-    run = tuned(epochs=[1.0, 4.0])
-    process = start(in_a_process(ready, run))
-
-    def second():
-        first = list(ready.folder("tuned").glob("*.json"))
-        return len(first) == 1 and any(last_checkpoint(path) for path in ready.folder("tuned").glob(".*.checkpoints"))
-
-    while not second() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
+def test_killed_in_its_second_trial_it_goes_on_there_and_ends_with_the_same_model(ready, start_doomed):
+    run = tuned(epochs=[1.0, 2.0])
+    start_doomed(in_a_process(ready, run), training=2)
+    assert any(last_checkpoint(path) for path in ready.folder("tuned").glob(".*.checkpoints"))
     assert not ready.domain.model("tuned").exists()
     (first,) = ready.folder("tuned").glob("*.json")
     stamp = first.stat().st_mtime_ns
@@ -381,9 +391,9 @@ def test_the_watcher_would_notice(ready, start):
         assert path in opened_by(start, code)
 
 
-def test_without_a_test_set_everything_is_the_same(ready):
+def test_without_a_test_set_everything_is_the_same(swept):
     """What is opened without Python's knowledge (Parquet, for one) is not there at all."""
-    (outcome,) = ready.finetune(linear())
+    ready, outcome = swept
     before = content(outcome.folder), [row["ndcg@10"] for row in ready.rows("linear")]
     for path in (
         ready.domain.testset,
