@@ -285,7 +285,7 @@ def read_hub(folder, options, **surroundings):
 
 def test_hub_data_sets_are_read_in_their_revision_and_later_without_the_hub(tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     try:
         lines = read_hub(
