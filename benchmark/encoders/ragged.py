@@ -1,15 +1,17 @@
 """What is several entries a text (weights of words, vectors of tokens), kept in parts by encoder, role, prompt and text.
 
-A part is an .npz file with whatever was encoded at once: `keys` (sha256 of each text), `offsets` and the entries. It is
-written whole or not at all and never changed; its checksums are the format's own.
+A part is an .npz file with whatever was encoded at once: `keys` (sha256 of each text), `offsets`, the entries and their
+`names`. It is written whole or not at all and never changed; its checksums are the format's own.
 """
 
+import errno
 import hashlib
 import io
 import time
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmark.console import SILENT, Reporter
 from benchmark.encoders.dense import Role
+from benchmark.encoders.locks import locked
 from benchmark.encoders.rows import Found, Keys, split_keys
 from benchmark.encoders.shelf import LETTERS, Shelf, distinct, in_slices, text_keys
 from benchmark.errors import BenchError
@@ -28,6 +31,8 @@ from benchmark.project import Domain, Project
 T = TypeVar("T")
 PARTS: Final = ".parts"
 """How the name of a folder of parts ends."""
+_ATTEMPTS: Final = 50
+"""How many broken parts are made again in one go."""
 
 
 class Ragged(NamedTuple):
@@ -73,11 +78,19 @@ class Stored(Generic[T]):
 
 
 class _Part(NamedTuple):
-    """A file that is whole: which texts are in it, and where."""
+    """A file: which texts are in it, and where."""
 
     path: Path
     keys: Keys
     offsets: NDArray[np.int64]
+
+
+class _BrokenError(Exception):
+    """A file is not what was written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
 
 
 def stored_ragged(
@@ -103,34 +116,90 @@ def stored_ragged(
     """
     if not texts:
         return Stored(encoder.encode([], role), None)
-    shelf, keys = Shelf.of(domain, encoder.fingerprint), text_keys(texts)
-    folder = _folder(shelf, role, encoder.prompts[role])
-    with shelf.in_use():
-        parts, broken = _parts(folder)
-        for path in broken:
-            reporter.note(f"{shown(path)}: broken, encoded again")
-            with suppress(OSError):
-                path.unlink()
-        missing = _missing(parts, keys)
-        seconds = 0.0
-        if len(missing):
-            some = f"{len(missing)} of " if len(missing) < len(texts) else ""
-            label = f"{encoder.name}: encoding {some}{len(texts)} {what}"
-            slices = in_slices(missing, [len(text) for text in texts])
-            for numbers in reporter.track(slices, total=len(slices), label=label):
-                seconds += _keep(encoder, role, [texts[number] for number in numbers], keys[numbers], folder, shelf)
-            if seconds:
-                shelf.tell(encoder.name, encoder.prompts, {role: len(missing) / seconds})
-            parts, _ = _parts(folder)
-        found = _gathered(parts, _places(parts, keys), folder)
-    all_made = len(missing) == len(np.unique(keys, axis=0))
-    return Stored(encoder.unpack(found), seconds if all_made and seconds else None)
+    work = _Work(Shelf.of(domain, encoder.fingerprint), encoder, role, texts)
+    with work.shelf.in_use():
+        for _ in range(_ATTEMPTS):
+            try:
+                parts = _parts(work.folder)
+                missing = _missing(parts, work.keys)
+                if len(missing):
+                    work.fill(missing, reporter, what)
+                    parts = _parts(work.folder)
+                found = _gathered(parts, _places(parts, work.keys))
+            except _BrokenError as error:
+                reporter.note(f"{shown(error.path)}: broken, encoded again")
+                work.drop(error.path)
+                continue
+            if found is not None:
+                all_made = work.made == len(np.unique(work.keys, axis=0))
+                return Stored(encoder.unpack(found), work.seconds if all_made else None)
+    raise BenchError(f"{shown(work.folder)}: was changed while it was in use; run the command again")
+
+
+class _Work(Generic[T]):
+    """Texts that are wanted of an encoder.
+
+    Attributes:
+        shelf: The encoder's.
+        folder: Where its parts are.
+        keys: Of the texts.
+        made: How many were encoded by this process.
+        seconds: That this took.
+    """
+
+    def __init__(self, shelf: Shelf, encoder: RaggedEncoder[T], role: Role, texts: Sequence[str]) -> None:
+        self.shelf = shelf
+        self.folder = _folder(shelf, role, encoder.prompts[role])
+        self.keys = text_keys(texts)
+        self.made, self.seconds = 0, 0.0
+        self._encoder, self._role, self._texts = encoder, role, texts
+
+    def fill(self, missing: NDArray[np.int64], reporter: Reporter, what: str) -> None:
+        """Encode what is missing, and keep it group by group."""
+        some = f"{len(missing)} of " if len(missing) < len(self._texts) else ""
+        label = f"{self._encoder.name}: encoding {some}{len(self._texts)} {what}"
+        slices = in_slices(missing, [len(text) for text in self._texts])
+        for numbers in reporter.track(slices, total=len(slices), label=label):
+            self._keep(numbers)
+        if self.made:
+            self.shelf.tell(self._encoder.name, self._encoder.prompts, {self._role: self.made / self.seconds})
+
+    def _keep(self, numbers: NDArray[np.int64]) -> None:
+        """Encode some texts and keep them, unless another process did it meanwhile."""
+        keys = self.keys[numbers]
+        path = self.folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:LETTERS]}.npz"
+        if path.is_file():
+            return
+        started = time.perf_counter()
+        encoded = self._encoder.encode([self._texts[number] for number in numbers], self._role)
+        self.seconds += time.perf_counter() - started
+        self.made += len(numbers)
+        self.shelf.tell(self._encoder.name, self._encoder.prompts, {})
+        offsets, entries = self._encoder.pack(encoded)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, keys=keys, offsets=offsets, names=np.array(sorted(entries)), **entries)
+        with self._alone():
+            write_bytes(path, buffer.getvalue())
+
+    def drop(self, path: Path) -> None:
+        """Delete a part that is broken, unless another process has replaced it meanwhile."""
+        with self._alone():
+            try:
+                _read(path)
+            except _BrokenError:
+                path.unlink(missing_ok=True)
+
+    def _alone(self) -> AbstractContextManager[bool]:
+        return locked(self.shelf.folder / "append.lock")
 
 
 def missing_ragged(project: Project, fingerprint: str, role: Role, prompt: str, texts: Sequence[str]) -> int:
     """How many different texts an encoder would have to encode; as `benchmark.encoders.store.missing`."""
-    folder = _folder(Shelf.of(project, fingerprint), role, prompt)
-    return len(_missing(_parts(folder)[0], text_keys(texts)))
+    parts = []
+    for path in _files(_folder(Shelf.of(project, fingerprint), role, prompt)):
+        with suppress(_BrokenError):  # the run will tell
+            parts += _part(path)
+    return len(_missing(parts, text_keys(texts)))
 
 
 def _folder(shelf: Shelf, role: Role, prompt: str) -> Path:
@@ -138,46 +207,58 @@ def _folder(shelf: Shelf, role: Role, prompt: str) -> Path:
     return path.with_name(path.name + PARTS)
 
 
-def _keep(encoder: RaggedEncoder[T], role: Role, texts: Sequence[str], keys: Keys, folder: Path, shelf: Shelf) -> float:
-    """Encode a group of texts and keep them; returns the seconds, 0 where another process did it meanwhile."""
-    path = folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:LETTERS]}.npz"
-    if path.is_file():
-        return 0.0
-    started = time.perf_counter()
-    ragged = encoder.pack(encoder.encode(texts, role))
-    seconds = time.perf_counter() - started
-    shelf.tell(encoder.name, encoder.prompts, {})
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, keys=keys, offsets=ragged.offsets, **ragged.entries)
-    write_bytes(path, buffer.getvalue())
-    return seconds
-
-
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _parts(folder: Path) -> tuple[list[_Part], list[Path]]:
-    """All parts that are whole, and the files of those that are broken."""
-    parts, broken = [], []
-    for path in sorted(folder.glob("*.npz")):
-        found = _read(path)
-        if found is None:
-            broken.append(path)
-        else:
-            parts.append(found[0])
-    return parts, broken
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.npz"))
 
 
-def _read(path: Path) -> tuple[_Part, dict[str, NDArray[Any]]] | None:
-    """A part and its entries; None where the file is broken."""
+def _parts(folder: Path) -> list[_Part]:
+    """All parts, without a look at their entries.
+
+    Raises:
+        _BrokenError: One cannot be read.
+    """
+    return [part for path in _files(folder) for part in _part(path)]
+
+
+def _part(path: Path) -> list[_Part]:
+    """A part; none where it has gone."""
+    with suppress(FileNotFoundError), _broken(path), np.load(path, allow_pickle=False) as file:
+        part = _Part(path, file["keys"], file["offsets"])
+        if len(part.keys) != len(part.offsets) - 1:
+            raise ValueError("not of one length")
+        return [part]
+    return []
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """The entries of a part; none where it has gone.
+
+    Raises:
+        _BrokenError: They are not what was written.
+    """
+    entries: dict[str, NDArray[Any]] = {}
+    with suppress(FileNotFoundError), _broken(path), np.load(path, allow_pickle=False) as file:
+        entries = {str(name): file[str(name)] for name in file["names"]}
+        sizes = {len(array) for array in entries.values()}
+        if sizes != {int(file["offsets"][-1])} or len(file["keys"]) != len(file["offsets"]) - 1:
+            raise ValueError("not of one length")
+    return entries
+
+
+@contextmanager
+def _broken(path: Path) -> Iterator[None]:
+    """What a file that is cut or altered raises when it is read; what the system raises passes through."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            entries = {name: file[name] for name in file.files}
-        keys, offsets = entries.pop("keys"), entries.pop("offsets")
-    except (ValueError, EOFError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
-        return None
-    fits = len(keys) == len(offsets) - 1 and all(len(array) == offsets[-1] for array in entries.values())
-    return (_Part(path, keys, offsets), entries) if fits else None
+        yield
+    except (ValueError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        raise _BrokenError(path) from None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a place in the file that cannot be
+            raise _BrokenError(path) from None
+        raise
 
 
 def _places(parts: Sequence[_Part], keys: Keys) -> NDArray[np.int64]:
@@ -192,15 +273,14 @@ def _missing(parts: Sequence[_Part], keys: Keys) -> NDArray[np.int64]:
     return distinct(keys, Found(_places(parts, keys)[:, 0], 0))
 
 
-def _gathered(parts: Sequence[_Part], places: NDArray[np.int64], folder: Path) -> Ragged:
-    """The entries of all keys in their order; one part is in memory beside them.
+def _gathered(parts: Sequence[_Part], places: NDArray[np.int64]) -> Ragged | None:
+    """The entries of all keys in their order; one part is in memory beside them. None where not all are there any more.
 
     Raises:
-        BenchError: A part has gone, because somebody else has cut or deleted files.
+        _BrokenError: A part is not what was written.
     """
-    changed = BenchError(f"{shown(folder)}: was changed while it was in use; run the command again")
     if (places < 0).any():
-        raise changed
+        return None
     mine = [np.flatnonzero(places[:, 0] == number) for number in range(len(parts))]
     lengths = np.zeros(len(places), dtype=np.int64)
     for part, numbers in zip(parts, mine, strict=True):
@@ -211,11 +291,11 @@ def _gathered(parts: Sequence[_Part], places: NDArray[np.int64], folder: Path) -
         if not len(numbers):
             continue
         found = _read(part.path)
-        if found is None:
-            raise changed
+        if not found:
+            return None
         target = _spans(offsets[numbers], lengths[numbers])
         source = _spans(part.offsets[places[numbers, 1]], lengths[numbers])
-        for name, array in found[1].items():
+        for name, array in found.items():
             if name not in entries:
                 entries[name] = np.empty((offsets[-1], *array.shape[1:]), dtype=array.dtype)
             entries[name][target] = array[source]
