@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ class _Needed:
         folders: Beginnings of fingerprints that specs have.
         names: Of specs whose fingerprints are not known: their weights are not there now.
         runs: Folders of kept runs by the beginning of the fingerprint of the model that ranked.
-        left: The same by the name of the spec, where there is none of that name any more.
+        left: The same by the name of the spec, where there is none of that name any more and no folder is the model's own.
     """
 
     folders: frozenset[str]
@@ -128,23 +129,30 @@ def _stale(folder: Path, dry_run: bool) -> Iterator[Pruned]:
     wanted = {shelf.path(kept, prompts.get(kept, "")).name for kept in ("query", "document")}
     wanted.add(shelf.path("pair", "").name)
     stale: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()) if prompts else ():
         if path.suffix in {".rows", ".keys", ".npz", PARTS} and path.stem not in wanted:
             stale.setdefault(path.stem, []).append(path)
-    if not stale or not prompts:
+    found = [(paths, "vectors with other prompts, or of an earlier version") for paths in stale.values()]
+    gone = {path for paths in stale.values() for path in paths}
+    litter = [path for path in sorted(folder.rglob(".*.tmp")) if gone.isdisjoint(path.parents)]
+    found += [([path], "half a file of a process that was killed") for path in litter]
+    if not found:
         return
     with locked(folder / "use.lock", wait=False) as held:
-        for paths in stale.values():
+        for paths, what in found:
             size = sum(map(_size, paths))
             for path in paths if held and not dry_run else ():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            what = "vectors with other prompts, or of an earlier version"
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             yield Pruned(paths[-1], what, size, "" if held else _USED)
 
 
 def _size(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
-    return path.stat().st_size if path.is_file() else sum(map(_size, path.iterdir()))
+    """Of a file, or of all files in a folder; others may be writing there."""
+    size = 0
+    for one in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):
+            size += one.stat().st_size if one.is_file() else 0
+    return size
 
 
 def _needed(project: Project) -> _Needed:
@@ -164,7 +172,8 @@ def _needed(project: Project) -> _Needed:
         try:
             facts = read_json(manifest)["facts"]
             runs.setdefault(str(facts["model"])[:LETTERS], []).append(manifest.parent)
-            if facts["spec"] not in project.spec_names:
+            ranked = vectors_folder(project) / str(facts["model"])[:LETTERS]
+            if facts["spec"] not in project.spec_names and not ranked.is_dir():
                 left.setdefault(str(facts["spec"]), []).append(manifest.parent)
         except (BenchError, KeyError, TypeError):  # of a run that is made anew when it is needed
             continue

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from benchmark.console import Reporter
 from benchmark.errors import BenchError
@@ -14,6 +15,8 @@ from benchmark.reporting.page.runs import read_manifests
 from benchmark.reporting.report import make_report
 from benchmark.specs import BenchmarkSpec
 
+FORMS: Final = (report_html.NAME, report_pdf.NAME)
+"""Of the report, beside `report.md`."""
 _AGAIN = "make it anew: domainbench leaderboard"
 
 

@@ -64,7 +64,7 @@ def check_installed() -> None:
         BenchError: It is not.
     """
     if importlib.util.find_spec("typst") is None:
-        raise BenchError("--pdf: needs the package typst; install it with: pip install 'domainbench[pdf]'")
+        raise BenchError("report.pdf: needs the package typst; install it with: pip install 'domainbench[pdf]'")
 
 
 def _fonts() -> Path:

@@ -16,11 +16,13 @@ from benchmark.project import Domain, Project
 from benchmark.provenance import MANIFEST
 from benchmark.reporting.board import TASKS
 from benchmark.reporting.inputs import RUN
+from benchmark.reporting.report_files import FORMS
+from benchmark.reporting.systems import declared
 from benchmark.specs import BenchmarkSpec
 from benchmark.weights import TRAINED_CHUNKS
 
 RECORD: Final = ".leaderboard.json"
-_OUTPUTS: Final = (*(f"leaderboard.{suffix}" for suffix in ("json", "md", "csv", "tex", "html")), "report.md")
+_OUTPUTS: Final = (*(f"leaderboard.{suffix}" for suffix in ("json", "md", "csv", "tex", "html")), "report.md", *FORMS)
 _PLOTS: Final = "plots"
 _LIBRARIES: Final = ("numpy", "matplotlib", "pyarrow", "jinja2", "markdown-it-py", "domainbench")
 
@@ -59,6 +61,7 @@ def fingerprint_of(project: Project, domain: Domain, benchmark: BenchmarkSpec) -
             "benchmark": benchmark.model_dump(mode="json"),
             "domains": [one.spec.model_dump(mode="json") for one in (domain, *general)],
             "specs": [project.model_spec(name).model_dump(mode="json") for name in benchmark.compared],
+            "declared": [list(declared(project, project.model_spec(name))) for name in benchmark.compared],
             "files": [[path.relative_to(project.results).as_posix(), hash_file(path)] for path in files],
             "program": _program(),
         }

@@ -8,7 +8,7 @@ from benchmark.reporting.drawing import Drawing
 from benchmark.reporting.inputs import read_evaluated
 from benchmark.reporting.leaderboard import make_leaderboard, read_leaderboard, write_page
 from benchmark.reporting.report import make_report
-from benchmark.reporting.report_files import write_forms
+from benchmark.reporting.report_files import FORMS, write_forms
 from benchmark.reporting.unchanged import fingerprint_of, is_unchanged, keep
 from benchmark.specs import BenchmarkSpec
 
@@ -33,8 +33,10 @@ def make_all(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporte
         evaluated = read_evaluated(domain, benchmark)
         board = make_leaderboard(project, domain, benchmark, reporter, evaluated)
         report = make_report(project, domain, benchmark, board, reporter, drawing.draw)
-        for path in write_forms(report, reporter):
+        forms = list(write_forms(report, reporter))
+        for path in forms:
             reporter.note(f"report: {shown(path)}, as there was one")
         write_page(project, domain, benchmark, board, evaluated.runs[TASKS[0]])
-    keep(domain, fingerprint)
+    if forms == [path for path in map(report.with_name, FORMS) if path.is_file()]:  # otherwise it is tried again
+        keep(domain, fingerprint)
     return board

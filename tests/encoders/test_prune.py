@@ -185,3 +185,19 @@ def test_the_command_tells_what_it_frees(project, several, capsys):
     first, would, second, did, nothing = capsys.readouterr().out.splitlines()
     assert first == second and f"{several['gone'][:20]} (vectors and scores of gone): " in first
     assert would == did.replace(" freed", " would be freed") and nothing == "0 bytes freed"
+
+
+def test_half_files_of_a_kill_go_and_sizes_are_told_while_others_write(project, several):
+    folder = Shelf.of(project, several["tiny"]).folder
+    parts = folder / "document-x.parts"
+    wanted = Shelf.of(project, several["tiny"]).path("document", "").name
+    for path in (folder / ".header.json.12.tmp", folder / f"{wanted}.parts" / ".y.npz.12.tmp", parts / ".z.npz.12.tmp"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 10)
+    (folder / "link").symlink_to(folder / "nowhere")
+    with Shelf.of(project, several["tiny"]).in_use():
+        assert {one.stays for one in prune(project)} == {"in use by another process, stays"}
+    found = {one.path.name: one.size for one in prune(project)}
+    assert found == {".header.json.12.tmp": 10, ".y.npz.12.tmp": 10, "document-x.parts": 10}
+    assert not list(folder.rglob("*.tmp")) and unseen(project, several["tiny"]) == 0
+    assert prune(project) == []

@@ -125,7 +125,7 @@ def test_without_typst_the_way_to_get_it_is_told_and_nothing_is_written(made, mo
     with pytest.raises(BenchError) as error:
         list(write_report_files(made.project, made.domain, made.benchmark, SILENT, html=True, pdf=True))
     assert list(error.value.problems) == [
-        "--pdf: needs the package typst; install it with: pip install 'domainbench[pdf]'"
+        "report.pdf: needs the package typst; install it with: pip install 'domainbench[pdf]'"
     ]
     assert {path: path.read_bytes() for path in made.domain.results.glob("report*")} == before
 
@@ -188,3 +188,14 @@ def test_forms_that_are_there_never_tell_of_an_earlier_report(made, monkeypatch)
     ]
     with pytest.raises(BenchError, match="typst"):
         list(write_report_files(*parts, html=False, pdf=True))
+
+    # Once Typst is back it is made up for, although nothing else has changed.
+    monkeypatch.undo()
+    make_all(made.project, made.domain, made.benchmark, SILENT)
+    assert printed.read_bytes() == before[1]
+    notes = Notes()
+    make_all(made.project, made.domain, made.benchmark, notes)
+    assert "nothing has changed, skipped" in notes.lines[-1]
+    shown.write_text("of another time")
+    make_all(made.project, made.domain, made.benchmark, SILENT)
+    assert shown.read_bytes() == before[0]

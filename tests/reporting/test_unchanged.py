@@ -4,6 +4,7 @@ import pytest
 
 from benchmark.console import SILENT
 from benchmark.files import write_text
+from benchmark.project import Project
 from benchmark.reporting import unchanged, whole
 from benchmark.reporting.leaderboard import read_leaderboard
 from benchmark.reporting.unchanged import RECORD, fingerprint_of, is_unchanged, keep
@@ -83,3 +84,13 @@ def test_a_general_set_counts(made, kit):
     assert stands(lab) and not stands(made)
     kit.add_general(lab, "everyday", {**kit.SYSTEMS, kit.TUNED: 0.1})
     assert not stands(lab)
+
+
+def test_what_a_part_says_counts_although_it_is_not_compared(made, kit):
+    benchmark = made.benchmark.model_copy(update={"models": [kit.FUSED]})
+    path = made.project.specs_folder / f"{kit.TUNED}.yaml"
+    before = fingerprint_of(made.project, made.domain, benchmark)
+    for words, same in (("description: of another day\n", True), ("licence: MIT\n", False)):
+        write_text(path, path.read_text() + words)
+        again = fingerprint_of(Project(made.project.root), made.domain, benchmark)
+        assert (again == before) == same
