@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 import benchmark
+from benchmark.cli.main import run_app
+from benchmark.pipeline import release
 from benchmark.specs import (
     AdapterRun,
     AdapterSettings,
@@ -33,14 +35,21 @@ def snippets(name, language):
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def test_the_mteb_snippet_runs(project, monkeypatch, capsys):
-    (code,) = snippets("docs/mteb.md", "python")
+def test_the_mteb_snippets_run(project, monkeypatch, capsys):
+    code, reading = snippets("docs/mteb.md", "python")
     assert "benchmark.register_tasks()" in code
     monkeypatch.chdir(project.root)
     code = code.replace("results/structured_finance/models/sf-biencoder", "weights/tiny")
     code = code.replace("StructuredFinanceRetrieval", "VillageRetrieval")
     exec(compile(code, "docs/mteb.md", "exec"), {})
     assert 0 <= float(capsys.readouterr().out.strip().splitlines()[-1]) <= 1
+
+    (project.root / "benchmark.yaml").write_text("domains: [village]\nbaseline: tiny\nmodels: [bm25]\nfinetune: []\n")
+    assert run_app(["evaluate"]) == 0
+    release()
+    capsys.readouterr()
+    exec(compile(reading.replace("structured_finance", "village"), "docs/mteb.md", "exec"), {})
+    assert "VillageRetrieval" in capsys.readouterr().out
 
 
 def test_the_built_in_task_is_known_to_mteb_by_its_name(monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ _KINDS: Final = ("sparse", "late-interaction")
 _WITH_WEIGHTS: Final = ("hub", "path", "package")
 _SAVED_KINDS: Final = {
     "SparseEncoder": "sparse", "MultiVectorEncoder": "late-interaction", "ColBERT": "late-interaction",
-    "HF_ColBERT": "late-interaction",
+    "HF_ColBERT": "late-interaction", "CrossEncoder": "cross-encoder",
 }  # fmt: skip
 """The kinds of models that say by what class they were saved."""
 
@@ -60,6 +60,16 @@ class Saved:
         return cls(content("config_sentence_transformers.json"), modules, tuple(named))
 
     @property
+    def is_classifier(self) -> bool:
+        """Whether transformers alone saved it, with a head that scores."""
+        return not self.modules and any(name.endswith("ForSequenceClassification") for name in self.architectures)
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it is a language model, which sentence-transformers asks for yes and no."""
+        return not self.modules and any(name.endswith("ForCausalLM") for name in self.architectures)
+
+    @property
     def model_type(self) -> str:
         """The library's class that saved it, as far as it says; transformers' where it was none."""
         if self.modules:
@@ -82,9 +92,31 @@ def check_has_vectors(project: Project, name: str) -> None:
             "or search for training data; it ranks alone, in a hybrid, or before a reranker"
         )
     if spec.kind == "bi-encoder" and spec.source in _WITH_WEIGHTS:
-        saved = Saved.read(model_folder(project, name, spec)).model_type
-        if saved in _SAVED_KINDS:
-            raise BenchError(f"{where}: the weights are those of a {saved}; say so: kind: {_SAVED_KINDS[saved]}")
+        saved = Saved.read(model_folder(project, name, spec))
+        kind = _SAVED_KINDS.get(saved.model_type) or ("cross-encoder" if saved.is_classifier else None)
+        if kind is not None:
+            raise BenchError(f"{where}: the weights are those of a {saved.model_type}; say so: kind: {kind}")
+
+
+def check_is_reranker(project: Project, name: str) -> None:
+    """See to it that a spec scores pairs, and that its weights were made to: the library would add a head at random.
+
+    Raises:
+        BenchError: It is of another kind, or its weights are.
+    """
+    spec = project.model_spec(name)
+    where = f"model_specs/{name}.yaml"
+    if spec.kind != "cross-encoder":
+        raise BenchError(f"{where}: {name} is no cross-encoder (kind: {spec.kind}), so it cannot be a reranker")
+    if spec.source not in _WITH_WEIGHTS:
+        return
+    saved = Saved.read(model_folder(project, name, spec))
+    fits = saved.model_type == "CrossEncoder" or saved.is_classifier or saved.is_generator
+    if not fits and (saved.modules or saved.architectures):
+        raise BenchError(
+            f"{where}: kind: cross-encoder: the weights are of another kind of model ({saved.model_type}), to which the "
+            "library would add a head that was never trained"
+        )
 
 
 class AsymmetricModel(ABC):

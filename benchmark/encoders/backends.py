@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.encoders.asymmetric import check_is_reranker
 from benchmark.encoders.dense import (
     DenseEncoder,
     model_errors,
@@ -66,6 +67,7 @@ def open_reranker(project: Project, name: str) -> Any:
     spec = project.model_spec(name)
     where = f"model_specs/{name}.yaml"
     check_backend(spec, where)
+    check_is_reranker(project, name)
     model = open_cross_encoder(model_folder(project, name, spec), spec, where)
     if spec.backend != "torch":
         _put_in_place(_Export(project, spec, where, model_fingerprint(project, name), model))

@@ -70,7 +70,9 @@ def prune(project: Project, *, dry_run: bool = False) -> list[Pruned]:
     needed = _needed(project)
     found = [*_shelves(project, needed, dry_run)]
     for folder in _folders(project.results / BACKENDS):
-        if folder.name not in needed.folders and folder.name not in needed.runs:
+        if folder.name in needed.runs and folder.name not in needed.folders:
+            found.append(Pruned(folder, "an exported model", _size(folder), "stays for the same runs"))
+        elif folder.name not in needed.folders:
             found.append(_remove(folder, "an exported model", folder.with_name(f".{folder.name}.lock"), dry_run))
     # What a kill left of an export: the next export of the same model would take it away, and there may be none.
     for folder in sorted((project.results / BACKENDS).glob(".*.*")):

@@ -188,11 +188,6 @@ def open_retriever(
     spec = project.model_spec(name)
     if spec.retriever is None or spec.reranker is None:
         return ScoreRetriever(open_scorer(project, domain, name, chunks, reporter))
-    reranker = project.model_spec(spec.reranker)
-    if reranker.kind != "cross-encoder":
-        raise BenchError(
-            f"model_specs/{name}.yaml: reranker: {spec.reranker} is no cross-encoder (kind: cross-encoder)"
-        )
     model = open_reranker(project, spec.reranker)
     first = open_retriever(project, domain, spec.retriever, chunks, reporter)
     texts = {chunk.id: chunk.full_text for chunk in chunks}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from benchmark.downloads import Repository, cached
-from benchmark.encoders.asymmetric import is_asymmetric
+from benchmark.encoders.asymmetric import check_is_reranker, is_asymmetric
 from benchmark.encoders.backends import check_backend
 from benchmark.errors import BenchError
 from benchmark.project import Project
@@ -145,4 +145,5 @@ class NeedsReader:
         if spec.weights is None or spec.weights[1] > 0:
             check_backend(self._project.model_spec(spec.reranker), f"model_specs/{spec.reranker}.yaml")
             model = Model(spec.reranker, self.fingerprint(spec.reranker), "cross-encoder")
+            check_is_reranker(self._project, spec.reranker)
             yield Reranking(model, spec.retriever, spec.depth)

@@ -187,6 +187,8 @@ def _why_not(ray: Any, asked: Any, word: str, project: Project) -> str:
     """Why a node cannot be used; empty where it can."""
     try:
         content, version = ray.get(asked)
+    except (ray.exceptions.NodeDiedError, ray.exceptions.LocalRayletDiedError) as error:
+        return f"was lost while it was tried; look at the cluster, and run the command again ({first_line(error)})"
     except ray.exceptions.RayError as error:
         return f"cannot run domainbench; install it on every node ({first_line(error)})"
     if version != benchmark.__version__:

@@ -33,10 +33,11 @@ def make_all(project: Project, domain: Domain, benchmark: BenchmarkSpec, reporte
         evaluated = read_evaluated(domain, benchmark)
         board = make_leaderboard(project, domain, benchmark, reporter, evaluated)
         report = make_report(project, domain, benchmark, board, reporter, drawing.draw)
-        forms = list(write_forms(report, reporter))
-        for path in forms:
-            reporter.note(f"report: {shown(path)}, as there was one")
         write_page(project, domain, benchmark, board, evaluated.runs[TASKS[0]])
+    # Not before the plots are drawn, which are in them.
+    forms = list(write_forms(report, reporter))
+    for path in forms:
+        reporter.note(f"report: {shown(path)}, as there was one")
     if forms == [path for path in map(report.with_name, FORMS) if path.is_file()]:  # otherwise it is tried again
         keep(domain, fingerprint)
     return board

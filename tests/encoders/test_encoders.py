@@ -124,10 +124,8 @@ def test_truncated_vectors_are_shorter_and_of_unit_length(project):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_every_kind_of_retriever_ranks_and_keeps_to_candidates(project):
+def test_every_kind_of_retriever_ranks_and_keeps_to_candidates(project, cross_encoder):
     domain = project.domain("village")
-    shutil.copytree(project.root / "weights" / "tiny", project.root / "weights" / "ce")
-    spec(project, "ce", "path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
     spec(project, "fused", "hybrid: [bm25, tiny]\n")
     spec(project, "two", "retriever: fused\nreranker: ce\ndepth: 2\n")
     queries = {"q1": "queen of the hive", "q2": "zzz", "q3": ""}
@@ -145,10 +143,8 @@ def test_every_kind_of_retriever_ranks_and_keeps_to_candidates(project):
     assert open_retriever(project, domain, "bm25", CHUNKS).run(queries, 1)["q1"][0].chunk == "d#1"
 
 
-def test_reranking_reorders_the_top_and_keeps_the_order_below(project):
+def test_reranking_reorders_the_top_and_keeps_the_order_below(project, cross_encoder):
     domain = project.domain("village")
-    shutil.copytree(project.root / "weights" / "tiny", project.root / "weights" / "ce")
-    spec(project, "ce", "path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
     spec(project, "two", "retriever: tiny\nreranker: ce\ndepth: 3\n")
     first = open_retriever(project, domain, "tiny", CHUNKS).run({"q": "rye"}, 5)["q"]
     second = open_retriever(project, domain, "two", CHUNKS).run({"q": "rye"}, 5)["q"]
@@ -361,3 +357,28 @@ def test_vectors_of_other_prompts_or_of_another_version_are_not_taken(project, m
     (folder,) = (path for path in vectors_folder(domain).iterdir() if path.is_dir())
     assert folder.name == encoder.fingerprint[:20]
     assert len(list(folder.glob("document-*.rows"))) == 3
+
+
+def test_weights_without_a_trained_head_score_no_pairs_and_those_with_one_give_no_vectors(project, cross_encoder):
+    """The library would put a head of random numbers on the first, and take the mean of tokens of the second."""
+    spec(project, "headless", "path: weights/tiny\nkind: cross-encoder\n")
+    spec(project, "two", "retriever: bm25\nreranker: headless\n")
+    spec(project, "vectors", "path: weights/ce\n")
+    with pytest.raises(
+        BenchError, match=r"headless.yaml: .* \(SentenceTransformer\), to which the library would add a head"
+    ):
+        open_retriever(project, project.domain("village"), "two", CHUNKS)
+    with pytest.raises(
+        BenchError, match=r"vectors.yaml: .* BertForSequenceClassification; say so: kind: cross-encoder"
+    ):
+        open_retriever(project, project.domain("village"), "vectors", CHUNKS)
+    from sentence_transformers import CrossEncoder
+
+    # Saved by sentence-transformers itself it is known by its name.
+    CrossEncoder(str(cross_encoder)).save_pretrained(str(project.root / "weights" / "saved"))
+    spec(project, "vectors", "path: weights/saved\n")
+    with pytest.raises(BenchError, match="the weights are those of a CrossEncoder; say so: kind: cross-encoder"):
+        open_retriever(project, project.domain("village"), "vectors", CHUNKS)
+    spec(project, "saved", "path: weights/saved\nkind: cross-encoder\n")
+    spec(project, "two", "retriever: bm25\nreranker: saved\n")
+    assert open_retriever(project, project.domain("village"), "two", CHUNKS).run({"q": "rye"}, 5)["q"]

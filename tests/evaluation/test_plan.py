@@ -113,6 +113,16 @@ def test_models_of_several_entries_a_text(made, splade, colbert):
     assert works(plan_of(made, "splade", "mix"))["splade", "retrieval"] == {("splade", "corpus"): 1}
 
 
+def test_a_reranker_that_is_none_cannot_be_done_and_the_plan_says_so(made):
+    (made.specs_folder / "two.yaml").write_text("retriever: bm25\nreranker: tiny\n")
+    (made.specs_folder / "headless.yaml").write_text("path: weights/tiny\nkind: cross-encoder\n")
+    (made.specs_folder / "other.yaml").write_text("retriever: bm25\nreranker: headless\n")
+    plan = plan_of(made, "two", "other")
+    said = [str(unit.mistake) for unit in plan.units if unit.kind == "retrieval"]
+    assert "tiny.yaml: tiny is no cross-encoder" in said[0] and "a head that was never trained" in said[1]
+    assert not [unit for unit in plan.to_do if unit.spec in ("two", "other")]
+
+
 def test_an_api_is_asked_nothing_for_a_plan(made, serve):
     server = serve(lambda body: (500, {}, {}))
     (made.specs_folder / "remote.yaml").write_text(f"api: {{base_url: '{server.url}', model: m}}\n")

@@ -177,6 +177,9 @@ def test_forms_that_are_there_never_tell_of_an_earlier_report(made, monkeypatch)
     assert shown.read_text() == report_html(report) and printed.read_bytes() == report_pdf(report)
     assert shown.read_bytes() != before[0] and printed.read_bytes() != before[1]
     assert sum("as there was one" in line for line in notes.lines) == 2
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', shown.read_text())
+    drawn = {path.read_bytes() for path in (results / "plots").glob("*.png")}
+    assert pictures and {base64.b64decode(one) for one in pictures} <= drawn, "the plots that belong to it"
 
     # Without Typst the PDF stays, and that is said; asked for, it is an error.
     monkeypatch.setattr("benchmark.reporting.report_pdf.importlib.util.find_spec", lambda name: None)
