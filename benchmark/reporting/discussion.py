@@ -9,7 +9,7 @@ from benchmark.escape import code, md
 from benchmark.files import Json
 from benchmark.reporting.board import TASKS, Comparison, Leaderboard
 from benchmark.reporting.metrics import Metric
-from benchmark.reporting.page.costs import Costs, milliseconds
+from benchmark.reporting.page.costs import NOISE, Costs, milliseconds
 from benchmark.reporting.pairwise import Pair, pair_of
 from benchmark.reporting.render import number
 from benchmark.reporting.report_answers import JUDGED, AnswerFigures, label, number_of
@@ -221,7 +221,7 @@ def _costs(board: Leaderboard, costs: Mapping[str, Costs]) -> Iterator[Markup]:
         time = costs[system.name].latency_p50
         if not base or not time:
             continue
-        if 0.8 <= time / base <= 1.25:
+        if 1 / NOISE <= time / base <= NOISE:
             times = "about the same"
         else:
             times = f"{time / base:.2g} times as long" if time > base else f"{100 * time / base:.0f} % of that"

@@ -74,7 +74,8 @@ def front_sentence(board: Leaderboard, costs: Mapping[str, Costs]) -> Markup | N
     )
     return Markup(
         "On the Pareto front of {} and time, the fastest first: {}. No other model is both faster and better in the "
-        "mean; where intervals overlap, that is no proof."
+        "mean; where intervals overlap, that is no proof. Each time was measured once, beside whatever else the machine "
+        "did: two that differ by less than half are to be taken for the same."
     ).format(board.main.label, listed)
 
 

@@ -1,7 +1,6 @@
 """Domains as MTEB tasks: mteb's own evaluation of a plain model and ours must agree, and nothing is ever stale."""
 
 import errno
-import shutil
 
 import pytest
 
@@ -82,10 +81,8 @@ def test_two_checkpoints_that_differ_in_one_weight_never_share_a_result(prepared
     assert [outcome.skipped for outcome in evaluator.evaluate("tiny")] == [False, False]
 
 
-def test_reranking_sees_only_the_candidates(prepared):
+def test_reranking_sees_only_the_candidates(prepared, cross_encoder):
     project, evaluator, pipeline = prepared
-    shutil.copytree(project.root / "weights" / "tiny", project.root / "weights" / "ce")
-    (project.specs_folder / "ce.yaml").write_text("path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
     (project.specs_folder / "two.yaml").write_text("retriever: bm25\nreranker: ce\ndepth: 3\n")
     candidates = evaluator.data("reranking").candidates
     for name in ("bm25", "two"):

@@ -321,14 +321,12 @@ def test_nothing_left_is_an_error_that_says_why(bench):
         bench.run([])
 
 
-def test_cross_encoder_and_judge_come_last_and_see_what_is_left(project, serve):
+def test_cross_encoder_and_judge_come_last_and_see_what_is_left(project, serve, cross_encoder):
     def reply(body):
         text = body["messages"][-1]["content"]
         fine = {"answerable": True, "natural": True, "reason": "so", "self_contained": True, "specific": True}
         return json.dumps({**fine, "score": 3 if "fed" in text.rsplit("<passage-", 1)[1] else 8})
 
-    shutil.copytree(project.root / "weights" / "tiny", project.root / "weights" / "ce")
-    (project.specs_folder / "ce.yaml").write_text("path: weights/ce\nkind: cross-encoder\nmax_length: 96\n")
     server, bench = serve(reply), Bench(project)
     llm = LLMSpec(endpoint=Endpoint(base_url=server.url, model="m"))
     filters = {"cross_encoder": CrossEncoderFilter(model="ce", keep=1.0), "judge": JudgeFilter(), "round_trip_k": 6}

@@ -3,10 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from benchmark.files import Json
 from benchmark.reporting.systems import System
+
+NOISE: Final = 1.5
+"""Two times, neither of which is this many times the other, are told as the same: each was measured once, beside whatever
+else the machine did."""
 
 
 @dataclass(frozen=True)
